@@ -1,0 +1,418 @@
+/**
+ * The root chart: control ∥ source ∥ compute ∥ commit ∥ publish.
+ *
+ * Leaving a state neither waits for its work nor reports its late result. Therefore each lane's worker is
+ * invoked by the lane itself and outlives its states, draining is a state *beside* the lanes, and every barrier
+ * is a guard:
+ *
+ *   rollingBack         ⇐ compute parked ∧ commit idle ∧ source closed
+ *   finished | stopped  ⇐ the same ∧ nothing staged ∧ every committed snapshot settled ∧ marks saved
+ *   failed | superseded ⇐ compute parked ∧ commit idle ∧ source closed ∧ publish idle
+ *
+ * Facts are numbers, so a snapshot is plain JSON; rows, sockets and pools live behind the workers.
+ */
+import { and, assign, enqueueActions, fromCallback, not, sendTo, setup, stateIn } from 'xstate'
+import { committerMachine } from './committer.machine.ts'
+import type { ComputeCommand, IndexerEvent, OpenerCommand, PublishCommand, SourceCommand } from './events.ts'
+import * as facts from './facts.ts'
+import type { IndexerFacts, IndexerInput } from './facts.ts'
+import { handOverMs, timerMs } from './limits.ts'
+import type { IndexerOutcome } from './outcome.ts'
+
+const inert = () => undefined
+
+/** Says it to the commit in flight, if there is one: an absent actor may not be spoken to. */
+function tellCommitter(type: 'recall' | 'halt' | 'cut') {
+  return enqueueActions<
+    IndexerFacts,
+    IndexerEvent,
+    undefined,
+    IndexerEvent,
+    never,
+    never,
+    never,
+    never,
+    never
+  >(({ enqueue, check }) => {
+    const inFlight = stateIn('#indexer.active.commit.committing')
+    if (check(inFlight as never)) enqueue.sendTo('committer' as never, { type } as never)
+  })
+}
+
+const setupIndexer = setup({
+  types: {
+    context: {} as IndexerFacts,
+    events: {} as IndexerEvent,
+    input: {} as IndexerInput,
+    output: {} as IndexerOutcome,
+  },
+  actors: {
+    opener: fromCallback<OpenerCommand>(inert),
+    sources: fromCallback<SourceCommand>(inert),
+    computer: fromCallback<ComputeCommand>(inert),
+    publisher: fromCallback<PublishCommand>(inert),
+    committer: committerMachine,
+    restorer: committerMachine,
+  },
+  guards: {
+    ending: ({ context }) => facts.isEnding(context),
+    superseded: ({ context }) => context.superseded,
+    forkPending: ({ context }) => context.fork !== null,
+    exitRequested: ({ context }) => context.exit !== null,
+    readToTheEnd: ({ context }) => context.exit === 'ended',
+    stopRequested: ({ context }) => context.exit === 'stop',
+    mustPark: ({ context }) => facts.mustPark(context),
+    doomed: ({ context }) => facts.isDoomed(context),
+    mayRead: ({ context }) => !facts.mustPark(context) && !context.sourcesEnded,
+    mayCommit: ({ context }) => facts.mayCommit(context),
+    budgetFull: ({ context }) => facts.isBudgetFull(context),
+    everythingSettled: ({ context }) => facts.isEverythingSettled(context),
+    undelivered: ({ context }) => context.undelivered > 0,
+    computeParked: stateIn('#indexer.active.compute.parked'),
+    commitIdle: stateIn('#indexer.active.commit.idle'),
+    sourceClosed: stateIn('#indexer.active.source.closed'),
+    publishIdle: stateIn('#indexer.active.publish.idle'),
+  },
+  actions: {
+    recordOpened: assign(({ context, event }) =>
+      event.type === 'opened' ? facts.opened(context, event) : {},
+    ),
+    recordError: assign(({ context, event }) =>
+      'error' in event ? facts.failedWith(context, event.error) : {},
+    ),
+    recordStop: assign({ exit: ({ context }) => context.exit ?? 'stop' }),
+    recordDeadline: assign(({ context }, { drain }: { drain: string }) =>
+      facts.failedWith(context, { code: 'DRAIN_DEADLINE', drain }),
+    ),
+    recordFork: assign(({ context, event }) =>
+      event.type === 'source.fork' ? facts.forked(context, event) : {},
+    ),
+    recordSourcesEnded: assign({ sourcesEnded: true }),
+    recordPulled: assign(({ context, event }) =>
+      event.type === 'batch.pulled' ? facts.pulled(context, event) : {},
+    ),
+    recordHandled: assign(({ context, event }) =>
+      event.type === 'batch.handled' ? facts.handled(context, event) : {},
+    ),
+    recordReadToTheEnd: assign(({ context }) => facts.readToTheEnd(context)),
+    recordNothingRunning: assign({ running: null }),
+    recordGroup: assign(({ context }) => facts.grouped(context)),
+    recordCommit: assign(({ context, event }) =>
+      event.type === 'xstate.done.actor.committer' ? facts.committed(context, event.output) : {},
+    ),
+    recordRestored: assign(({ context, event }) =>
+      event.type === 'xstate.done.actor.restorer' ? facts.restored(context, event.output) : {},
+    ),
+    recordRegion: assign(({ context, event }) =>
+      event.type === 'region.settled' ? facts.regionSettled(context, event.delivered) : {},
+    ),
+    cancelOpening: sendTo('opener', { type: 'cancel' }),
+    openSources: sendTo('sources', { type: 'open' }),
+    closeSources: sendTo('sources', { type: 'close' }),
+    pull: sendTo('computer', { type: 'pull' }),
+    runBatch: sendTo('computer', { type: 'run' }),
+    cancelBatch: sendTo('computer', { type: 'cancel' }),
+    haltRestorer: sendTo('restorer', { type: 'halt' }),
+    cutRestorer: sendTo('restorer', { type: 'cut' }),
+    recallGroup: tellCommitter('recall'),
+    haltCommitter: tellCommitter('halt'),
+    cutCommitter: tellCommitter('cut'),
+    haltPublisher: sendTo('publisher', { type: 'halt' }),
+    cutSources: sendTo('sources', { type: 'cut' }),
+    cutBatch: sendTo('computer', { type: 'cut' }),
+    cutPublisher: sendTo('publisher', { type: 'cut' }),
+  },
+  delays: {
+    handOver: handOverMs,
+    drainDeadline: ({ context }) => timerMs(context.limits.drainDeadlineMs),
+    failDeadline: ({ context }) => timerMs(context.limits.failDeadlineMs),
+  },
+})
+
+const lanesAtRest = and(['computeParked', 'commitIdle', 'sourceClosed'])
+
+export const indexerMachine = setupIndexer.createMachine({
+  id: 'indexer',
+  context: ({ input }) => facts.initialFacts(input),
+  options: { maxIterations: 1_000 },
+  initial: 'opening',
+  states: {
+    opening: {
+      description: 'take or wait for ownership, check the tables, read the frontier',
+      invoke: { id: 'opener', src: 'opener', onError: { target: 'failed', actions: 'recordError' } },
+      initial: 'taking',
+      on: {
+        'open.failed': [
+          { guard: 'stopRequested', target: 'stopped' },
+          { target: 'failed', actions: 'recordError' },
+        ],
+      },
+      states: {
+        taking: {
+          on: {
+            opened: { target: '#indexer.active', actions: 'recordOpened' },
+            stop: { target: 'cancelling', actions: 'recordStop' },
+            abort: { target: 'cancelling', actions: 'recordError' },
+          },
+        },
+        cancelling: {
+          description: 'the opener undoes what it has begun; its answer is waited for',
+          entry: 'cancelOpening',
+          always: { guard: 'ending', target: 'aborting' },
+          on: {
+            opened: { target: '#indexer.stopped', actions: 'recordOpened' },
+            'open.cancelled': '#indexer.stopped',
+            abort: { target: 'aborting', actions: 'recordError' },
+          },
+          after: {
+            drainDeadline: {
+              target: '#indexer.failed',
+              actions: { type: 'recordDeadline', params: { drain: 'opening' } },
+            },
+          },
+        },
+        aborting: {
+          on: {
+            opened: { target: '#indexer.failed', actions: 'recordOpened' },
+            'open.cancelled': '#indexer.failed',
+            'open.failed': { target: '#indexer.failed', actions: 'recordError' },
+          },
+          after: { failDeadline: '#indexer.failed' },
+        },
+      },
+    },
+
+    active: {
+      type: 'parallel',
+      on: {
+        stop: { actions: 'recordStop' },
+        abort: { actions: 'recordError' },
+        'source.fork': { actions: 'recordFork' },
+        'source.failed': { actions: 'recordError' },
+        'batch.failed': { actions: 'recordError' },
+      },
+      states: {
+        control: {
+          initial: 'flowing',
+          states: {
+            flowing: {
+              always: [
+                { guard: 'ending', target: 'failing' },
+                { guard: 'forkPending', target: 'draining.rollback' },
+                { guard: 'exitRequested', target: 'draining.exit' },
+              ],
+            },
+            draining: {
+              description: 'what is in flight settles, nothing new starts',
+              initial: 'exit',
+              states: {
+                rollback: {
+                  entry: ['closeSources', 'recallGroup'],
+                  always: [
+                    { guard: 'ending', target: '#indexer.active.control.failing' },
+                    { guard: lanesAtRest, target: '#indexer.active.control.rollingBack' },
+                  ],
+                  after: {
+                    drainDeadline: { actions: { type: 'recordDeadline', params: { drain: 'rollback' } } },
+                  },
+                },
+                exit: {
+                  description: 'everything staged is committed, every region settled, delivery marks saved',
+                  entry: 'closeSources',
+                  always: [
+                    { guard: 'ending', target: '#indexer.active.control.failing' },
+                    { guard: 'forkPending', target: 'rollback' },
+                    {
+                      guard: and([lanesAtRest, 'everythingSettled', 'readToTheEnd']),
+                      target: '#indexer.finished',
+                    },
+                    { guard: and([lanesAtRest, 'everythingSettled']), target: '#indexer.stopped' },
+                  ],
+                  after: {
+                    drainDeadline: { actions: { type: 'recordDeadline', params: { drain: 'exit' } } },
+                  },
+                },
+              },
+            },
+            rollingBack: {
+              description:
+                'tables, cursors and frontier go back to the fork; only with no commit in flight (I5)',
+              invoke: {
+                id: 'restorer',
+                src: 'restorer',
+                input: ({ context }) => ({
+                  kind: 'rollback',
+                  batches: 1,
+                  from: context.committed,
+                  upTo: context.fork ?? context.committed,
+                  commitDeadlineMs: context.limits.commitDeadlineMs,
+                }),
+                onDone: { target: 'flowing', actions: 'recordRestored' },
+                onError: { target: 'failing', actions: 'recordError' },
+              },
+              initial: 'restoring',
+              states: {
+                restoring: { always: { guard: 'ending', target: 'halting' } },
+                halting: {
+                  description: 'the run fails while a rollback is on the wire: let it settle, or cut it',
+                  entry: 'haltRestorer',
+                  after: { failDeadline: { actions: 'cutRestorer' } },
+                },
+              },
+            },
+            failing: {
+              description: 'first error kept; nothing new starts; lanes settle, or are cut at the deadline',
+              entry: ['closeSources', 'haltCommitter', 'haltPublisher'],
+              always: [
+                { guard: and([lanesAtRest, 'publishIdle', 'superseded']), target: '#indexer.superseded' },
+                { guard: and([lanesAtRest, 'publishIdle']), target: '#indexer.failed' },
+              ],
+              after: {
+                failDeadline: { actions: ['cutSources', 'cutBatch', 'cutCommitter', 'cutPublisher'] },
+              },
+            },
+          },
+        },
+
+        source: {
+          invoke: { id: 'sources', src: 'sources', onError: { actions: 'recordError', target: '.closed' } },
+          initial: 'closed',
+          on: {
+            'source.closed': '.closed',
+            'source.ended': { target: '.closed', actions: 'recordSourcesEnded' },
+          },
+          states: {
+            closed: {
+              description: 'ended, or closed for a drain: every iterator is returned',
+              always: { guard: 'mayRead', target: 'reading', actions: 'openSources' },
+            },
+            reading: { on: { 'source.full': 'full' } },
+            full: { on: { 'source.room': 'reading' } },
+          },
+        },
+
+        compute: {
+          invoke: { id: 'computer', src: 'computer', onError: { actions: 'recordError', target: '.parked' } },
+          initial: 'parked',
+          states: {
+            parked: {
+              entry: 'recordNothingRunning',
+              // not straight to pulling: after a rollback the budget may still be full
+              always: { guard: not('mustPark'), target: 'waiting' },
+            },
+            pulling: {
+              description: 'takes the next blocks from the read-ahead',
+              entry: 'pull',
+              always: { guard: 'mustPark', target: 'cancelling' },
+              on: {
+                'batch.pulled': { target: 'cpu', actions: 'recordPulled' },
+                'pull.ended': { target: 'parked', actions: 'recordReadToTheEnd' },
+                'batch.failed': { target: 'parked', actions: 'recordError' },
+              },
+            },
+            cpu: {
+              entry: 'runBatch',
+              initial: 'preloading',
+              always: { guard: 'doomed', target: 'cancelling' },
+              on: {
+                'batch.handled': [
+                  {
+                    guard: and(['commitIdle', not('forkPending')]),
+                    target: 'handingOver',
+                    actions: 'recordHandled',
+                  },
+                  { guard: 'mustPark', target: 'parked', actions: 'recordHandled' },
+                  { target: 'waiting', actions: 'recordHandled' },
+                ],
+                'batch.failed': { target: 'parked', actions: 'recordError' },
+              },
+              states: {
+                preloading: {
+                  description: 'handlers run speculatively and together, so that their loads merge',
+                  on: { 'batch.preloaded': 'handling' },
+                },
+                handling: { description: 'handlers run in order' },
+              },
+            },
+            handingOver: {
+              description:
+                'a commit starts at this end of a batch: its frames get into the kernel first (I3)',
+              on: { 'frames.flushed': 'waiting', 'xstate.done.actor.committer': 'waiting' },
+              after: { handOver: 'waiting' },
+            },
+            waiting: {
+              description: 'the byte budget is full; a commit frees room',
+              always: [
+                { guard: 'mustPark', target: 'parked' },
+                { guard: not('budgetFull'), target: 'pulling' },
+              ],
+            },
+            cancelling: {
+              description:
+                'cooperative abort: the worker has the last word, its result and its error are seen',
+              entry: 'cancelBatch',
+              on: {
+                'batch.handled': { actions: 'recordHandled' },
+                // an error of a batch that a fork dooms is an echo of the fork; of any other it counts
+                'batch.failed': [{ guard: 'ending', actions: 'recordError' }, {}],
+                'batch.cancelled': 'parked',
+              },
+            },
+          },
+        },
+
+        commit: {
+          initial: 'idle',
+          states: {
+            idle: { always: { guard: 'mayCommit', target: 'committing' } },
+            committing: {
+              description: 'exactly one committer; its group is frozen at its start (I1)',
+              entry: 'recordGroup',
+              invoke: {
+                id: 'committer',
+                src: 'committer',
+                input: ({ context }) => ({
+                  kind: 'commit',
+                  batches: context.flightBatches,
+                  from: context.committed,
+                  upTo: context.processed,
+                  commitDeadlineMs: context.limits.commitDeadlineMs,
+                }),
+                onDone: { target: 'idle', actions: 'recordCommit' },
+                onError: { target: 'idle', actions: 'recordError' },
+              },
+            },
+          },
+        },
+
+        publish: {
+          invoke: { id: 'publisher', src: 'publisher', onError: { actions: 'recordError', target: '.idle' } },
+          initial: 'idle',
+          on: { 'region.settled': { actions: 'recordRegion' } },
+          states: {
+            idle: { always: { guard: and(['undelivered', not('ending')]), target: 'publishing' } },
+            publishing: {
+              description: 'a committed snapshot is not delivered yet and its region is not quarantined',
+              always: { guard: not('undelivered'), target: 'idle' },
+              on: { 'publish.parked': 'idle' },
+            },
+          },
+        },
+      },
+    },
+
+    finished: { type: 'final', output: 'finished' },
+    stopped: { type: 'final', output: 'stopped' },
+    superseded: { type: 'final', output: 'superseded' },
+    failed: { type: 'final', output: 'failed' },
+  },
+  output: ({ context, event }) => ({
+    status: event.output as IndexerOutcome['status'],
+    committed: context.committed,
+    processed: context.processed,
+    error: context.error,
+    suppressed: context.suppressed,
+    inDoubt: context.inDoubt,
+    owner: context.owner,
+  }),
+})

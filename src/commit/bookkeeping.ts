@@ -1,0 +1,93 @@
+/**
+ * tailrace's own tables and functions, in schema `tailrace`. Two processes may start for the first time at once:
+ * everything is made inside one transaction, behind an advisory lock that ends with it.
+ *
+ *   pipelines    one row a pipeline: who owns it, its epoch, its commit number, its frontier
+ *   cursors      last committed position of each source
+ *   checkpoints  positions a fork may go back to
+ */
+
+/** Raised by the functions below; the class is ours. */
+export const sqlState = {
+  /** The epoch is not ours any more: another owner took the pipeline. */
+  epoch: 'TR001',
+  /** Epoch or commit number differ at the end of the flight. */
+  fence: 'TR002',
+} as const
+
+/** Grows with every change below; an older installation is brought up to it. */
+export const schemaVersion = 1
+
+/** First half of a two-key advisory lock: 'tail' as int4. The second half tells installation from anything else. */
+export const advisoryLock = { space: 0x7461696c, install: 1 } as const
+
+export const installStatements: readonly string[] = [
+  'CREATE SCHEMA IF NOT EXISTS tailrace',
+  `CREATE TABLE IF NOT EXISTS tailrace.meta (version integer NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS tailrace.pipelines (
+    name text COLLATE "C" PRIMARY KEY,
+    -- grows at every change of owner and after every lost connection
+    epoch bigint NOT NULL DEFAULT 0,
+    -- the owning run; null: free
+    token uuid,
+    host text,
+    pid integer,
+    backend_pid integer,
+    backend_start timestamptz,
+    taken_at timestamptz,
+    -- one more with every commit and every rollback
+    commit_number bigint NOT NULL DEFAULT 0,
+    -- committed frontier, and the highest checkpoint that ever reached the database
+    committed bigint NOT NULL DEFAULT 0,
+    counter bigint NOT NULL DEFAULT 0,
+    committed_at timestamptz
+  )`,
+  `CREATE TABLE IF NOT EXISTS tailrace.cursors (
+    pipeline text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    checkpoint bigint NOT NULL,
+    number bigint NOT NULL,
+    hash text NOT NULL,
+    cursor text,
+    PRIMARY KEY (pipeline, source)
+  )`,
+  `CREATE TABLE IF NOT EXISTS tailrace.checkpoints (
+    pipeline text COLLATE "C" NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    checkpoint bigint NOT NULL,
+    number bigint NOT NULL,
+    hash text NOT NULL,
+    cursor text,
+    PRIMARY KEY (pipeline, source, checkpoint)
+  )`,
+  // First statement of a flight: a superseded owner fails as such, and not on somebody's key. No lock is taken.
+  // Constraints that can wait do: in one group row 2 gives a value up and row 1 takes it.
+  `CREATE OR REPLACE FUNCTION tailrace.begin_flight(pipeline text, expected bigint) RETURNS void
+    LANGUAGE plpgsql AS $body$
+    DECLARE found_epoch bigint;
+    BEGIN
+      SELECT p.epoch INTO found_epoch FROM tailrace.pipelines p WHERE p.name = pipeline;
+      IF found_epoch IS DISTINCT FROM expected THEN
+        RAISE EXCEPTION 'pipeline % is at epoch %, this run holds %', pipeline, found_epoch, expected
+          USING ERRCODE = '${sqlState.epoch}';
+      END IF;
+      SET CONSTRAINTS ALL DEFERRED;
+    END $body$`,
+  // Last statement of a flight: compare-and-set. It must raise, since 0 updated rows would let the flight through.
+  `CREATE OR REPLACE FUNCTION tailrace.fence(
+      pipeline text, expected_epoch bigint, expected_number bigint, new_committed bigint, new_counter bigint
+    ) RETURNS void
+    LANGUAGE plpgsql AS $body$
+    BEGIN
+      UPDATE tailrace.pipelines p
+        SET commit_number = expected_number + 1,
+            committed = new_committed,
+            counter = greatest(p.counter, new_counter),
+            committed_at = clock_timestamp()
+        WHERE p.name = pipeline AND p.epoch = expected_epoch AND p.commit_number = expected_number;
+      IF NOT FOUND THEN
+        RAISE EXCEPTION 'pipeline % moved on from epoch %, commit %', pipeline, expected_epoch, expected_number
+          USING ERRCODE = '${sqlState.fence}';
+      END IF;
+    END $body$`,
+]

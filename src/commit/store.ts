@@ -1,0 +1,72 @@
+/** The store port: what an indexer needs of a database. `postgres()` and `embeddedPostgres()` implement it. */
+import type { Logger } from '../log.ts'
+import type { Position } from '../source/port.ts'
+import type { Group } from '../staging/batch.ts'
+import type { Reader } from '../staging/reader.ts'
+import type { Casing } from '../staging/table-model.ts'
+import type { TableModel } from '../staging/table.ts'
+
+export interface OpenStore {
+  /** The pipeline's name. */
+  readonly pipeline: string
+  readonly models: readonly TableModel[]
+  readonly sources: readonly string[]
+  /** How long to wait for another owner to let go. Infinity: for ever. */
+  readonly ownershipTimeoutMs: number
+  /** Told once while somebody else holds the pipeline. */
+  waiting?(holder: Holder): void
+  readonly signal: AbortSignal
+  readonly log: Logger
+}
+
+export interface Holder {
+  readonly host: string
+  readonly pid: number
+  readonly epoch: number
+}
+
+/** Make one with `postgres()` or `embeddedPostgres()`. */
+export interface Store {
+  readonly casing: Casing | undefined
+  /** @throws TailraceError that says what to do; nothing is left open then. */
+  open(request: OpenStore): Promise<StoreSession>
+}
+
+/** What is known of a pipeline when it is opened. */
+export interface Resume {
+  readonly epoch: number
+  readonly committed: number
+  /** Highest checkpoint that ever reached the database; ids go on above it. */
+  readonly counter: number
+  /** Stored positions of each source, newest first; the first is where to resume. */
+  readonly positions: ReadonlyMap<string, readonly (Position & { readonly checkpoint: number })[]>
+}
+
+export type WriteEnd =
+  | { readonly end: 'landed' }
+  | { readonly end: 'lost'; readonly error: unknown }
+  | { readonly end: 'deferred'; readonly error: unknown }
+  | { readonly end: 'refused'; readonly error: unknown }
+
+export type ResolveEnd =
+  | { readonly end: 'landed' | 'notLanded' }
+  | { readonly end: 'lost'; readonly error: unknown }
+  | { readonly end: 'superseded'; readonly owner: Holder | null }
+  | { readonly end: 'reverted'; readonly error: unknown }
+
+/** One run's hold on its pipeline. */
+export interface StoreSession {
+  readonly resume: Resume
+  readonly reader: Reader
+  /**
+   * Sends the group as one flight, encoded and handed to the socket before this returns.
+   * @param flushed called once its bytes are in the kernel, or will never be
+   */
+  write(group: Group, flushed: () => void): Promise<WriteEnd>
+  /** After a write without a certain end: takes the pipeline's row again with the run's own token. */
+  resolve(): Promise<ResolveEnd>
+  /** Destroys the writer's socket; a write in flight then ends as lost. */
+  destroyWriter(): void
+  /** Gives the pipeline up if it is still ours, and closes every connection. Never rejects. */
+  close(): Promise<void>
+}

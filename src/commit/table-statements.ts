@@ -1,0 +1,78 @@
+/** One table's share of a group as statements: INSERT for what must be new, upsert for the rest, DELETE last. */
+import { rowBytes } from '../staging/table-row.ts'
+import type { TableGroup } from '../staging/batch.ts'
+import type { ColumnModel, Row, TableModel } from '../staging/table.ts'
+import { qualified, quoteName } from './sql-names.ts'
+import { columnParameter, unnest, unnestedColumn } from './wire/columns.ts'
+import type { Frames } from './wire/frames.ts'
+
+export type Step = 'insert' | 'upsert' | 'delete'
+
+/** What a statement of a flight was for, so that an error can be told in the user's words. */
+export interface StatementNote {
+  readonly step: Step
+  readonly model: TableModel
+}
+
+/** Bytes of one statement's parameters, roughly; Postgres takes no message of 1 GB. */
+const statementBytes = 64 * 1024 * 1024
+const keyBytesGuess = 256
+
+/** Prepared texts of one table; made once. */
+export interface TablePlan {
+  readonly insert: string
+  readonly upsert: string
+  readonly remove: string
+}
+
+export function tablePlan(model: TableModel): TablePlan {
+  const target = qualified(model.schema, model.sqlName)
+  const names = model.columns.map((column) => quoteName(column.sqlName))
+  const keyNames = model.key.map((column) => quoteName(column.sqlName)).join(', ')
+  const selected = model.columns.map(unnestedColumn)
+  // in key order: sequential index pages, and the same lock order in every commit
+  const order = model.key.map((column) => selected[model.columns.indexOf(column)]).join(', ')
+  const insert = `INSERT INTO ${target} (${names.join(', ')}) SELECT ${selected.join(', ')} FROM ${unnest(model.columns)} ORDER BY ${order}`
+  const changes = model.columns
+    .filter((column) => !model.key.includes(column))
+    .map((column) => `${quoteName(column.sqlName)} = EXCLUDED.${quoteName(column.sqlName)}`)
+  const conflict = changes.length === 0 ? 'DO NOTHING' : `DO UPDATE SET ${changes.join(', ')}`
+  const matches = model.key.map(
+    (column, index) => `t.${quoteName(column.sqlName)} = ${unnestedColumn(column, index)}`,
+  )
+  return {
+    insert,
+    upsert: `${insert} ON CONFLICT (${keyNames}) ${conflict}`,
+    remove: `DELETE FROM ${target} AS t USING ${unnest(model.key)} WHERE ${matches.join(' AND ')}`,
+  }
+}
+
+export function writeTable(frames: Frames, plan: TablePlan, group: TableGroup, notes: StatementNote[]): void {
+  const { model } = group
+  const write = (step: Step, sql: string, columns: readonly ColumnModel[], rows: readonly Row[]) => {
+    for (const [from, to] of chunks(model, rows, step)) {
+      frames.statement(
+        sql,
+        columns.map((column) => columnParameter(column, rows, from, to)),
+      )
+      notes.push({ step, model })
+    }
+  }
+  write('insert', plan.insert, model.columns, group.inserts)
+  write('upsert', plan.upsert, model.columns, group.upserts)
+  write('delete', plan.remove, model.key, group.deletes)
+}
+
+function* chunks(model: TableModel, rows: readonly Row[], step: Step): Generator<readonly [number, number]> {
+  let from = 0
+  let bytes = 0
+  for (let index = 0; index < rows.length; index++) {
+    bytes += step === 'delete' ? keyBytesGuess : rowBytes(model, rows[index]!)
+    if (bytes >= statementBytes) {
+      yield [from, index + 1]
+      from = index + 1
+      bytes = 0
+    }
+  }
+  if (from < rows.length) yield [from, rows.length]
+}

@@ -1,0 +1,139 @@
+/**
+ * Frontend messages of the extended query protocol (v3), written into one buffer: Parse, Bind, Execute, Sync.
+ * Unnamed statements and portals only, so that a transaction-pooling proxy may stand in between.
+ * https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
+import { GrowingWriter } from '../../staging/column/writer.ts'
+
+const [parse, bind, execute, sync] = [0x50, 0x42, 0x45, 0x53] as const
+
+/** One parameter: its type, and its bytes in binary format; null: NULL. */
+export interface Parameter {
+  readonly oid: number
+  write(out: GrowingWriter): void
+}
+
+export class Frames {
+  readonly #out: GrowingWriter
+  #statements = 0
+
+  constructor(out: GrowingWriter) {
+    this.#out = out
+  }
+
+  get statements(): number {
+    return this.#statements
+  }
+
+  get length(): number {
+    return this.#out.length
+  }
+
+  view(): Buffer {
+    return this.#out.view()
+  }
+
+  /** Parse, Bind and Execute of one statement; results are not described and are read as they come. */
+  statement(sql: string, parameters: readonly Parameter[]): void {
+    const out = this.#out
+    this.#message(parse, () => {
+      out.uint8(0)
+      out.utf8(sql)
+      out.uint8(0)
+      out.int16(parameters.length)
+      for (const { oid } of parameters) out.int32(oid)
+    })
+    this.#message(bind, () => {
+      out.uint8(0)
+      out.uint8(0)
+      // one format code for all parameters: binary
+      out.int16(1)
+      out.int16(1)
+      out.int16(parameters.length)
+      for (const parameter of parameters) {
+        const at = out.reserveInt32()
+        parameter.write(out)
+        out.patchInt32(at, out.length - at - 4)
+      }
+      out.int16(0)
+    })
+    this.#message(execute, () => {
+      out.uint8(0)
+      out.int32(0)
+    })
+    this.#statements++
+  }
+
+  /** Ends the implicit transaction: everything since the last Sync commits, or none of it. */
+  sync(): void {
+    this.#message(sync, () => undefined)
+  }
+
+  #message(type: number, body: () => void): void {
+    const out = this.#out
+    out.uint8(type)
+    const at = out.reserveInt32()
+    body()
+    // the length counts itself and the body, not the type byte
+    out.patchInt32(at, out.length - at)
+  }
+}
+
+// ── parameters ──────────────────────────────────────────────────────────────────────────────────────────────
+
+export function textParameter(value: string): Parameter {
+  return { oid: 25, write: (out) => out.utf8(value) }
+}
+
+export function int8Parameter(value: number): Parameter {
+  return { oid: 20, write: (out) => out.int64(BigInt(value)) }
+}
+
+/** A one-dimensional array: dimensions, has-null flag, element type, length, lower bound, elements. */
+export function arrayParameter(
+  arrayOid: number,
+  elementOid: number,
+  length: number,
+  element: (index: number, out: GrowingWriter) => void,
+): Parameter {
+  return {
+    oid: arrayOid,
+    write(out) {
+      out.int32(length === 0 ? 0 : 1)
+      out.int32(1)
+      out.int32(elementOid)
+      if (length === 0) return
+      out.int32(length)
+      out.int32(1)
+      for (let index = 0; index < length; index++) element(index, out)
+    },
+  }
+}
+
+/** One array element: its length, or −1 for NULL, and its bytes. */
+export function writeElement(
+  out: GrowingWriter,
+  value: unknown,
+  encode: (value: unknown, out: GrowingWriter) => void,
+): void {
+  if (value === null || value === undefined) {
+    out.int32(-1)
+    return
+  }
+  const at = out.reserveInt32()
+  encode(value, out)
+  out.patchInt32(at, out.length - at - 4)
+}
+
+export function textArrayParameter(values: readonly (string | null)[]): Parameter {
+  return arrayParameter(1009, 25, values.length, (index, out) =>
+    writeElement(out, values[index], (value) => out.utf8(value as string)),
+  )
+}
+
+export function int8ArrayParameter(values: readonly number[]): Parameter {
+  return arrayParameter(1016, 20, values.length, (index, out) => {
+    out.int32(8)
+    out.int64(BigInt(values[index]!))
+  })
+}

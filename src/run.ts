@@ -1,0 +1,299 @@
+/**
+ * One run: the chart, and behind its workers the source, the change log and the store. Everything a run holds is made
+ * here and gone when its outcome is there (I16).
+ */
+import { createActor, type Actor } from 'xstate'
+import { committerMachine } from '../machines/committer.machine.ts'
+import { indexerMachine } from '../machines/indexer.machine.ts'
+import type { SourceEvent } from '../machines/events.ts'
+import type { IndexerOutcome } from '../machines/outcome.ts'
+import { opener } from './commit/opener.ts'
+import { GroupSizer } from './commit/group-sizer.ts'
+import { restoreWire } from './commit/restore-worker.ts'
+import type { Store, StoreSession } from './commit/store.ts'
+import { wire, type Landing } from './commit/worker.ts'
+import type { Program } from './compute/program.ts'
+import { BatchRunner } from './compute/runner.ts'
+import { computer } from './compute/worker.ts'
+import { Durability } from './durability.ts'
+import { FatalError, TailraceError, asTailraceError, messageOf } from './errors.ts'
+import { guarded, type InspectionObserver } from './inspect/guard.ts'
+import type { Logger } from './log.ts'
+import { doingsOf, lanesOf, topState, type IndexerSnapshot } from './observe/doings.ts'
+import type { Emitter } from './observe/emitter.ts'
+import { StallClock } from './observe/stalls.ts'
+import type { Settings } from './options.ts'
+import type { Outcome } from './outcome.ts'
+import { Feed } from './source/feed.ts'
+import { sources } from './source/worker.ts'
+import { Staging } from './staging/staging.ts'
+import type { TableModel } from './staging/table.ts'
+import { workspace } from './staging/workspace.ts'
+import type { IndexerStatus } from './status.ts'
+
+export interface RunParts {
+  readonly name: string
+  readonly settings: Settings
+  readonly models: readonly TableModel[]
+  readonly program: Program
+  readonly store: Store
+  readonly emitter: Emitter
+  readonly log: Logger
+  readonly inspect: InspectionObserver | undefined
+}
+
+/** What exists once the store is open. */
+interface Opened {
+  readonly session: StoreSession
+  readonly staging: Staging
+  readonly feed: Feed
+  readonly runner: BatchRunner
+  readonly sizer: GroupSizer
+}
+
+export class Run {
+  readonly outcome: Promise<Outcome>
+  readonly durability = new Durability()
+  readonly #parts: RunParts
+  readonly #actor: Actor<typeof indexerMachine>
+  readonly #clock = new StallClock(() => performance.now())
+  #opened: Opened | undefined
+  #say: (event: SourceEvent) => void = () => undefined
+  /** `source.committed` calls, one after the other. */
+  #acknowledged: Promise<void> = Promise.resolve()
+
+  constructor(parts: RunParts) {
+    this.#parts = parts
+    this.#actor = createActor(this.#machine(), {
+      input: { limits: parts.settings.limits },
+      ...(parts.inspect === undefined ? {} : { inspect: guarded(parts.inspect, parts.log) }),
+    })
+    this.outcome = this.#untilDone()
+    this.#actor.start()
+  }
+
+  stop(): void {
+    this.#actor.send({ type: 'stop' })
+  }
+
+  abort(reason: unknown): void {
+    const error = new TailraceError(
+      'ABORTED',
+      `The run was aborted: ${messageOf(reason ?? 'no reason given')}`,
+      {
+        cause: reason,
+      },
+    )
+    this.#actor.send({ type: 'abort', error })
+  }
+
+  status(): IndexerStatus {
+    return this.#statusOf(this.#actor.getSnapshot())
+  }
+
+  // ── the chart and what is behind it ───────────────────────────────────────────────────────────────────────
+
+  #machine(): typeof indexerMachine {
+    const { name, emitter } = this.#parts
+    const now = () => this.#need()
+    return indexerMachine.provide({
+      actors: {
+        opener: opener((signal) => this.#open(signal)),
+        sources: sources(
+          () => now().feed,
+          (say) => {
+            this.#say = say
+          },
+        ),
+        computer: computer(() => ({
+          feed: now().feed,
+          runner: now().runner,
+          stagedBytes: () => now().staging.uncommittedBytes,
+          processed: ({ blocks, items }, times) =>
+            emitter.emit('batch.processed', {
+              checkpoint: BigInt(blocks[blocks.length - 1]!.ref.checkpoint),
+              blocks: blocks.length,
+              items,
+              ...times,
+              stagedBytes: now().staging.uncommittedBytes,
+            }),
+        })),
+        committer: committerMachine.provide({
+          actors: {
+            wire: wire(() => ({
+              ...now(),
+              random: Math.random,
+              landed: (landing) => this.#landed(landing),
+              retrying: (error, attempt, inMs) => emitter.emit('commit.retrying', { attempt, inMs, error }),
+            })),
+          },
+        }),
+        restorer: committerMachine.provide({
+          actors: {
+            wire: restoreWire(() => ({
+              ...now(),
+              pipeline: name,
+              started: (target) => emitter.emit('rollback.started', { target: BigInt(target) }),
+              restored: (target, droppedBatches, ms) => {
+                this.durability.drop(target)
+                emitter.emit('rollback.committed', { target: BigInt(target), droppedBatches, ms })
+              },
+            })),
+          },
+        }),
+      },
+    })
+  }
+
+  async #open(signal: AbortSignal): Promise<number> {
+    const { name, settings, models, program, store, emitter, log } = this.#parts
+    const session = await store.open({
+      pipeline: name,
+      models,
+      sources: settings.sources.map((source) => source.id),
+      ownershipTimeoutMs: settings.ownershipTimeoutMs,
+      waiting: (holder) =>
+        emitter.emit('ownership', { state: 'waiting', ...holder, epoch: BigInt(holder.epoch) }),
+      signal,
+      log,
+    })
+    const { resume } = session
+    const staging = new Staging(models, settings.limits.stagedBytes)
+    const feed = new Feed(
+      settings.sources,
+      settings.limits,
+      resume,
+      (event) => this.#heard(event),
+      (source) => emitter.emit('caughtUp', { source }),
+    )
+    const runner = new BatchRunner(program, workspace(staging, session.reader), log)
+    this.#opened = { session, staging, feed, runner, sizer: new GroupSizer(settings.limits.groupLatencyMs) }
+    this.durability.advance(resume.committed)
+    emitter.emit('ownership', { state: 'taken', epoch: BigInt(resume.epoch), host: '', pid: process.pid })
+    return resume.committed
+  }
+
+  #need(): Opened {
+    if (this.#opened === undefined) throw new Error('the store is not open yet')
+    return this.#opened
+  }
+
+  #heard(event: SourceEvent): void {
+    if (event.type === 'source.fork') {
+      this.#parts.emitter.emit('fork', { source: event.source, target: BigInt(event.target) })
+    }
+    this.#say(event)
+  }
+
+  #landed({ group, encodeMs, commitMs }: Landing): void {
+    this.durability.advance(group.upTo)
+    this.#parts.emitter.emit('batch.committed', {
+      checkpoint: BigInt(group.upTo),
+      batches: group.batches.length,
+      rows: group.rows,
+      bytes: group.bytes,
+      encodeMs,
+      commitMs,
+    })
+    for (const source of this.#parts.settings.sources) {
+      const cursor = group.cursors.find((candidate) => candidate.source === source.id)
+      if (cursor === undefined || source.committed === undefined) continue
+      const { number, hash, cursor: opaque } = cursor
+      this.#acknowledged = this.#acknowledged
+        .then(() => source.committed?.({ number, hash, ...(opaque === undefined ? {} : { cursor: opaque }) }))
+        .catch((cause: unknown) => {
+          const message = `Source '${source.id}' failed in committed(): ${messageOf(cause)}`
+          this.#say({
+            type: 'source.failed',
+            error: new FatalError('ACKNOWLEDGE_FAILED', message, { cause, phase: 'source' }),
+          })
+        })
+    }
+  }
+
+  // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #untilDone(): Promise<Outcome> {
+    const output = await new Promise<IndexerOutcome>((resolve) => {
+      this.#actor.subscribe({
+        next: (snapshot) => this.#changed(snapshot),
+        error: (error) => resolve(bug(this.#actor.getSnapshot(), error)),
+        complete: () => resolve(this.#actor.getSnapshot().output!),
+      })
+    })
+    this.#actor.stop()
+    await this.#opened?.feed.close()
+    await this.#acknowledged
+    await this.#opened?.session.close()
+    this.durability.end()
+    return outcomeOf(output)
+  }
+
+  #changed(snapshot: IndexerSnapshot): void {
+    this.#clock.enter(...doingsOf(snapshot))
+    if (this.#parts.emitter.has('state')) this.#parts.emitter.emit('state', this.#statusOf(snapshot))
+  }
+
+  #statusOf(snapshot: IndexerSnapshot): IndexerStatus {
+    const { context } = snapshot
+    return {
+      name: this.#parts.name,
+      state: topState(snapshot),
+      lanes: lanesOf(snapshot),
+      processed: BigInt(context.processed),
+      committed: BigInt(context.committed),
+      stagedBatches: context.stagedBatches + context.flightBatches,
+      stagedBytes: this.#opened?.staging.uncommittedBytes ?? 0,
+      readAheadBytes: this.#opened?.feed.bufferedBytes ?? 0,
+      stalls: this.#clock.read(),
+    }
+  }
+}
+
+/** XState's own error status means a fault of ours: it is reported as one, and nothing is left running. */
+function bug(snapshot: IndexerSnapshot, cause: unknown): IndexerOutcome {
+  const { committed, processed } = snapshot.context
+  const error = new FatalError(
+    'INTERNAL',
+    `A fault inside tailrace: ${messageOf(cause)}. Please report it.`,
+    { cause },
+  )
+  return { status: 'failed', committed, processed, error, suppressed: [], inDoubt: null, owner: null }
+}
+
+function outcomeOf(output: IndexerOutcome): Outcome {
+  const { status, inDoubt, owner } = output
+  const ended = {
+    committed: BigInt(output.committed),
+    processed: BigInt(output.processed),
+    regions: {},
+    ...(inDoubt === null ? {} : { inDoubt: { from: BigInt(inDoubt.from), upTo: BigInt(inDoubt.upTo) } }),
+  }
+  switch (status) {
+    case 'finished':
+    case 'stopped':
+      return { status, ...ended }
+    case 'superseded':
+      return {
+        status,
+        ...ended,
+        owner: owner === null ? undefined : { ...owner, epoch: BigInt(owner.epoch) },
+      }
+    case 'failed':
+      return { status, ...ended, error: errorOf(output.error), suppressed: output.suppressed.map(errorOf) }
+    default:
+      throw new Error(`unreachable: ${String(status satisfies never)}`)
+  }
+}
+
+/** The chart knows deadlines as facts; everything else it was told is an error already. */
+function errorOf(error: unknown): TailraceError {
+  if (typeof error === 'object' && error !== null && 'drain' in error) {
+    return new FatalError(
+      'DRAIN_DEADLINE',
+      `The drain (${String(error.drain)}) took longer than limits.drainDeadlineMs. What was not committed is handled again by the next run. A handler that does not heed context.signal, or a database that does not answer, are the usual causes.`,
+      { phase: 'exit' },
+    )
+  }
+  return asTailraceError(error, 'INTERNAL', messageOf(error))
+}

@@ -1,0 +1,220 @@
+/**
+ * All sources of a run as one sequence of batches. Blocks get their checkpoints here, from one counter that is never
+ * reused (I12). A batch holds whole blocks, and never some that can still fork beside some that cannot (I15).
+ */
+import type { SourceEvent } from '../../machines/events.ts'
+import type { BlockRef } from '../block.ts'
+import { isFinal } from '../block.ts'
+import { Pump, type ReadBlock } from './pump.ts'
+import { positionOf, type Block, type Position, type Source } from './port.ts'
+
+export interface FeedLimits {
+  readonly readAheadBytes: number
+  readonly batchItems: number
+  readonly batchBytes: number
+}
+
+export type StoredPosition = Position & { readonly checkpoint: number }
+
+export interface FeedStart {
+  readonly counter: number
+  readonly positions: ReadonlyMap<string, readonly StoredPosition[]>
+}
+
+export interface NumberedBlock {
+  readonly ref: BlockRef
+  readonly block: Block
+}
+
+export interface PulledBatch {
+  readonly blocks: readonly NumberedBlock[]
+  readonly items: number
+}
+
+export class Feed {
+  readonly #limits: FeedLimits
+  readonly #pumps: readonly Pump[]
+  /** Known positions of each source, newest first: stored ones, and those handed out since. */
+  readonly #positions = new Map<string, StoredPosition[]>()
+  readonly #say: (event: SourceEvent) => void
+  readonly #caughtUp: (source: string) => void
+  #counter: number
+  #opened = false
+  #fullPumps = 0
+  #waiting: { resolve(batch: PulledBatch | undefined): void } | undefined
+  #saidEnded = false
+
+  constructor(
+    sources: readonly Source[],
+    limits: FeedLimits,
+    start: FeedStart,
+    say: (event: SourceEvent) => void,
+    caughtUp: (source: string) => void,
+  ) {
+    this.#limits = limits
+    this.#counter = start.counter
+    this.#say = say
+    this.#caughtUp = caughtUp
+    for (const source of sources) this.#positions.set(source.id, [...(start.positions.get(source.id) ?? [])])
+    this.#pumps = sources.map((source) => this.#pump(source, limits.readAheadBytes / sources.length))
+  }
+
+  get bufferedBytes(): number {
+    return this.#pumps.reduce((bytes, pump) => bytes + pump.bufferedBytes, 0)
+  }
+
+  head(source: string): number | undefined {
+    return this.#pumps.find((pump) => pump.source.id === source)?.head
+  }
+
+  open(): void {
+    this.#opened = true
+    this.#fullPumps = 0
+    this.#saidEnded = false
+    for (const pump of this.#pumps) {
+      const recent = this.#positions.get(pump.source.id)!
+      const [from] = recent
+      pump.open(from && plain(from), recent.map(plain))
+    }
+  }
+
+  /** Opened, and neither closed nor ended since. */
+  get isOpen(): boolean {
+    return this.#opened
+  }
+
+  /** Resolves once every iterator is returned. */
+  async close(): Promise<void> {
+    this.#opened = false
+    await Promise.all(this.#pumps.map((pump) => pump.close()))
+  }
+
+  /** The next batch, as soon as there is a block; undefined when every source ended and nothing is buffered. */
+  pull(): Promise<PulledBatch | undefined> {
+    const batch = this.#cut()
+    if (batch !== undefined) return Promise.resolve(batch)
+    if (this.#isExhausted()) return Promise.resolve(undefined)
+    return new Promise((resolve) => {
+      this.#waiting = { resolve }
+    })
+  }
+
+  /** Whoever waits in `pull` is no longer interested; no block is taken for them. */
+  cancelPull(): void {
+    this.#waiting = undefined
+  }
+
+  /** Forgets positions above `target`: sources go on from there. */
+  rewind(target: number): void {
+    for (const [source, positions] of this.#positions) {
+      this.#positions.set(
+        source,
+        positions.filter((position) => position.checkpoint <= target),
+      )
+    }
+  }
+
+  // ── below: checkpoints ────────────────────────────────────────────────────────────────────────────────────
+
+  /** Positions needed no more: older than the newest that is final. The feed itself needs the newest only. */
+  #remember(ref: BlockRef): void {
+    const positions = this.#positions.get(ref.source)!
+    positions.unshift({ ...plain(ref), checkpoint: ref.checkpoint })
+    if (ref.finalBelow === undefined) {
+      positions.length = 1
+      return
+    }
+    const anchor = positions.findIndex((position) => position.number <= ref.finalBelow!)
+    if (anchor !== -1) positions.length = anchor + 1
+  }
+
+  /** The checkpoint a fork of `source` goes back to: below the first one above `validTo`. */
+  #targetOf(source: string, validTo: Position | null): number {
+    const positions = this.#positions.get(source)!
+    const orphaned = positions.filter((position) => validTo === null || position.number > validTo.number)
+    const lowest = orphaned.at(-1)
+    return lowest === undefined ? this.#counter : lowest.checkpoint - 1
+  }
+
+  #cut(): PulledBatch | undefined {
+    const blocks: NumberedBlock[] = []
+    let items = 0
+    let bytes = 0
+    let final: boolean | undefined
+    for (;;) {
+      const pump = this.#next()
+      const next = pump?.peek()
+      if (pump === undefined || next === undefined) break
+      const ref = this.#refOf(pump.source.id, next, this.#counter + 1)
+      final ??= isFinal(ref)
+      if (blocks.length > 0) {
+        const tooMany = items + next.block.items.length > this.#limits.batchItems
+        if (tooMany || bytes + next.bytes > this.#limits.batchBytes || isFinal(ref) !== final) break
+      }
+      pump.take()
+      this.#counter++
+      this.#remember(ref)
+      blocks.push({ ref, block: next.block })
+      items += next.block.items.length
+      bytes += next.bytes
+    }
+    return blocks.length === 0 ? undefined : { blocks, items }
+  }
+
+  /** Oldest block first where all tell their time; otherwise as they come. */
+  #next(): Pump | undefined {
+    let oldest: Pump | undefined
+    for (const pump of this.#pumps) {
+      const block = pump.peek()?.block
+      if (block === undefined) continue
+      const time = block.timestamp ?? -1
+      if (oldest === undefined || time < (oldest.peek()!.block.timestamp ?? -1)) oldest = pump
+    }
+    return oldest
+  }
+
+  #refOf(source: string, read: ReadBlock, checkpoint: number): BlockRef {
+    return { ...positionOf(read.block), source, checkpoint, finalBelow: read.finalBelow }
+  }
+
+  #isExhausted(): boolean {
+    return this.#pumps.every((pump) => pump.ended && pump.peek() === undefined)
+  }
+
+  #pump(source: Source, budgetBytes: number): Pump {
+    return new Pump(source, budgetBytes, {
+      changed: () => this.#changed(),
+      full: (isFull) => this.#full(isFull),
+      fork: (validTo) =>
+        this.#say({ type: 'source.fork', source: source.id, target: this.#targetOf(source.id, validTo) }),
+      caughtUp: () => this.#caughtUp(source.id),
+      failed: (error) => this.#say({ type: 'source.failed', error }),
+    })
+  }
+
+  #full(isFull: boolean): void {
+    this.#fullPumps += isFull ? 1 : -1
+    if (isFull && this.#fullPumps === 1) this.#say({ type: 'source.full' })
+    if (!isFull && this.#fullPumps === 0) this.#say({ type: 'source.room' })
+  }
+
+  #changed(): void {
+    const waiting = this.#waiting
+    if (waiting !== undefined) {
+      const batch = this.#cut()
+      if (batch !== undefined || this.#isExhausted()) {
+        this.#waiting = undefined
+        waiting.resolve(batch)
+      }
+    }
+    if (!this.#saidEnded && this.#opened && this.#pumps.every((pump) => pump.ended)) {
+      this.#saidEnded = true
+      this.#opened = false
+      this.#say({ type: 'source.ended' })
+    }
+  }
+}
+
+function plain({ number, hash, cursor }: Position): Position {
+  return { number, hash, ...(cursor === undefined ? {} : { cursor }) }
+}

@@ -1,0 +1,207 @@
+/** `db.<table>` of one handler run: reads through the change log, stages writes. */
+import type { FindOptions } from '../db.ts'
+import { HandlerError } from '../errors.ts'
+import { parseFind, type Finder } from './find.ts'
+import type { Loader } from './loader.ts'
+import { keyRowOf, patchRow } from './patch.ts'
+import type { Scope } from './scope.ts'
+import type { Staging } from './staging.ts'
+import type { KeyId, Row } from './table.ts'
+import { completeRow, describeKey, keyIdOfRow, keyOf } from './table-row.ts'
+import type { TableLog } from './table-log.ts'
+
+/** What every access shares; one per run. */
+export interface AccessPorts {
+  readonly staging: Staging
+  readonly loader: Loader
+  readonly finder: Finder
+}
+
+export class Access {
+  readonly #ports: AccessPorts
+  readonly #log: TableLog
+  readonly #scope: Scope
+
+  constructor(ports: AccessPorts, log: TableLog, scope: Scope) {
+    this.#ports = ports
+    this.#log = log
+    this.#scope = scope
+  }
+
+  get(key: unknown): Promise<Row | undefined> {
+    this.#scope.assertOpen()
+    const canonical = keyRowOf(this.#log.model, key)
+    const id = keyIdOfRow(this.#log.model, canonical)
+    const pending = this.#scope.pendingOn(this.#log, id)
+    if (pending !== undefined) return pending.then(() => this.#read(id, canonical))
+    return this.#read(id, canonical)
+  }
+
+  getOrThrow(key: unknown): Promise<Row> {
+    const found = this.get(key).then((row) => {
+      if (row === undefined) throw this.#notFound(keyRowOf(this.#log.model, key))
+      return row
+    })
+    return this.#harmless(found)
+  }
+
+  getMany(keys: readonly unknown[]): Promise<(Row | undefined)[]> {
+    return Promise.all(keys.map((key) => this.get(key)))
+  }
+
+  find(options?: FindOptions<Row>): Promise<Row[]> {
+    this.#scope.assertOpen()
+    const query = parseFind(this.#log.model, options)
+    const ask = () => this.#ports.finder.find(this.#log, query, this.#scope.overlay?.get(this.#log))
+    const pending = this.#scope.pendingOf(this.#log)
+    return this.#harmless(pending.length === 0 ? ask() : Promise.all(pending).then(ask))
+  }
+
+  insert(row: unknown): void {
+    this.#scope.assertOpen()
+    const complete = completeRow(this.#log.model, row as Row)
+    const id = keyIdOfRow(this.#log.model, complete)
+    this.#change(id, () => {
+      if (this.#known(id) != null) throw this.#duplicate(complete)
+      this.#stage(id, complete, complete, true)
+    })
+  }
+
+  set(row: unknown): void {
+    this.#scope.assertOpen()
+    const complete = completeRow(this.#log.model, row as Row)
+    const id = keyIdOfRow(this.#log.model, complete)
+    this.#change(id, () => this.#stage(id, complete, complete, false))
+  }
+
+  delete(key: unknown): void {
+    this.#scope.assertOpen()
+    const canonical = keyRowOf(this.#log.model, key)
+    const id = keyIdOfRow(this.#log.model, canonical)
+    this.#change(id, () => this.#stage(id, canonical, null, false))
+  }
+
+  update(key: unknown, patch: unknown): Promise<Row> {
+    this.#scope.assertOpen()
+    const canonical = keyRowOf(this.#log.model, key)
+    const id = keyIdOfRow(this.#log.model, canonical)
+    const waits = this.#scope.pendingOn(this.#log, id) !== undefined
+    if (!waits && this.#known(id) !== undefined) {
+      // applied now, not one microtask later: whatever is called next must see it
+      try {
+        return Promise.resolve(this.#patch(id, canonical, patch))
+      } catch (error) {
+        return this.#harmless(Promise.reject(error as Error))
+      }
+    }
+    return this.#harmless(
+      this.#scope.enqueue(this.#log, id, async () => {
+        if (this.#known(id) === undefined) await this.#ports.loader.load(this.#log, id, canonical)
+        return this.#patch(id, canonical, patch)
+      }),
+    )
+  }
+
+  // ── below: rows by id ─────────────────────────────────────────────────────────────────────────────────────
+
+  #read(id: KeyId, key: Row): Promise<Row | undefined> {
+    const known = this.#known(id)
+    if (known !== undefined) return Promise.resolve(known ?? undefined)
+    return this.#harmless(this.#ports.loader.load(this.#log, id, key))
+  }
+
+  /** The row as this scope sees it; null: known to be absent; undefined: only the database knows. */
+  #known(id: KeyId): Row | null | undefined {
+    const overlaid = this.#scope.overlay?.get(this.#log)?.get(id)
+    if (overlaid !== undefined) return overlaid
+    const entry = this.#log.entries.get(id)
+    if (entry === undefined) return undefined
+    entry.used = true
+    return entry.row
+  }
+
+  /** Now, or after the changes of this row that are still being worked out. */
+  #change(id: KeyId, change: () => void): void {
+    if (this.#scope.pendingOn(this.#log, id) === undefined) return change()
+    this.#scope.enqueue(this.#log, id, change).catch((error: unknown) => this.#scope.fail(error))
+  }
+
+  #patch(id: KeyId, key: Row, patch: unknown): Row {
+    const row = this.#known(id)
+    if (row == null) throw this.#notFound(key)
+    const given: unknown = typeof patch === 'function' ? (patch as (row: Row) => unknown)(row) : patch
+    const patched = patchRow(this.#log.model, row, given)
+    this.#stage(id, patched, patched, false)
+    return patched
+  }
+
+  #stage(id: KeyId, key: Row, row: Row | null, fresh: boolean): void {
+    const { overlay } = this.#scope
+    if (overlay === undefined) {
+      this.#ports.staging.stage(this.#log, id, key, row, fresh, this.#scope)
+      return
+    }
+    let rows = overlay.get(this.#log)
+    if (rows === undefined) {
+      rows = new Map()
+      overlay.set(this.#log, rows)
+    }
+    rows.set(id, row)
+  }
+
+  /** In the speculative pass nothing that goes wrong matters, awaited or not. */
+  #harmless<T>(promise: Promise<T>): Promise<T> {
+    if (this.#scope.speculative) promise.catch(() => undefined)
+    return promise
+  }
+
+  #notFound(keyRow: Row): HandlerError {
+    const { model } = this.#log
+    const key = keyOf(model, keyRow)
+    return new HandlerError(
+      'ROW_NOT_FOUND',
+      `There is no row with key ${describeKey(model, key)} in table \`${model.name}\`.`,
+      { table: model.name, key },
+    )
+  }
+
+  #duplicate(row: Row): HandlerError {
+    const { model } = this.#log
+    const key = keyOf(model, row)
+    return new HandlerError(
+      'DUPLICATE_KEY',
+      `Table \`${model.name}\` already has a row with key ${describeKey(model, key)}; use \`set\` or \`update\` to change it.`,
+      { table: model.name, key },
+    )
+  }
+}
+
+/** `db` of one handler run: one accessor per table, made when it is first used. */
+export function dbFactory(ports: AccessPorts): (scope: Scope) => object {
+  class RunDb {
+    readonly #scope: Scope
+    readonly #made = new Map<TableLog, Access>()
+
+    constructor(scope: Scope) {
+      this.#scope = scope
+    }
+
+    static access(db: RunDb, log: TableLog): Access {
+      let access = db.#made.get(log)
+      if (access === undefined) {
+        access = new Access(ports, log, db.#scope)
+        db.#made.set(log, access)
+      }
+      return access
+    }
+  }
+  for (const [name, log] of ports.staging.tables) {
+    Object.defineProperty(RunDb.prototype, name, {
+      enumerable: true,
+      get(this: RunDb) {
+        return RunDb.access(this, log)
+      },
+    })
+  }
+  return (scope) => new RunDb(scope)
+}

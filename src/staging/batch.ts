@@ -1,0 +1,55 @@
+/** A batch from the moment its blocks get their checkpoints until its commit has landed. */
+import type { BlockRef } from '../block.ts'
+import type { Entry, Version } from './entry.ts'
+import type { Row, TableModel } from './table.ts'
+
+export class StagedBatch {
+  /** Position in the run's sequence of batches; survives cuts, so versions can be compared by it. */
+  readonly order: number
+  /** May be trimmed by a fork that straddles the batch. */
+  blocks: readonly BlockRef[]
+  /**
+   * True below the safe checkpoint: only the last value per key is kept. Above it every checkpoint's value is, so
+   * that a fork can cut inside the batch.
+   */
+  readonly collapses: boolean
+  /** Staged bytes and changed rows, for the budget and the group size. */
+  bytes = 0
+  landed = false
+  /** Entries that hold a version of this batch, per table. */
+  readonly touched = new Map<string, Entry[]>()
+
+  constructor(order: number, blocks: readonly BlockRef[], collapses: boolean) {
+    this.order = order
+    this.blocks = blocks
+    this.collapses = collapses
+  }
+
+  get upTo(): number {
+    return this.blocks[this.blocks.length - 1]!.checkpoint
+  }
+}
+
+/** One table's share of a group: what one commit has to write. Rows are frozen, so it cannot change any more. */
+export interface TableGroup {
+  readonly model: TableModel
+  /** Must not be in the database yet; `origins[i]` tells which block and item inserted `inserts[i]`. */
+  readonly inserts: readonly Row[]
+  readonly origins: readonly Version[]
+  readonly upserts: readonly Row[]
+  /** Any object with the key's properties. */
+  readonly deletes: readonly Row[]
+}
+
+/** A frozen range of batches, collapsed to one value per key. */
+export interface Group {
+  readonly batches: readonly StagedBatch[]
+  readonly upTo: number
+  readonly tables: readonly TableGroup[]
+  readonly rows: number
+  readonly bytes: number
+  /** Last block of each source in the group: the new cursors. */
+  readonly cursors: readonly BlockRef[]
+  /** Blocks whose position is kept for as long as a fork may go back to it. */
+  readonly positions: readonly BlockRef[]
+}
