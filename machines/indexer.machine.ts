@@ -255,7 +255,7 @@ export const indexerMachine = setupIndexer.createMachine({
                 restoring: { always: { guard: 'ending', target: 'halting' } },
                 halting: {
                   description: 'the run fails while a rollback is on the wire: let it settle, or cut it',
-                  entry: 'haltRestorer',
+                  entry: ['haltRestorer', 'haltPublisher'],
                   after: { failDeadline: { actions: 'cutRestorer' } },
                 },
               },
@@ -354,7 +354,7 @@ export const indexerMachine = setupIndexer.createMachine({
               on: {
                 'batch.handled': { actions: 'recordHandled' },
                 // an error of a batch that a fork dooms is an echo of the fork; of any other it counts
-                'batch.failed': [{ guard: 'ending', actions: 'recordError' }, {}],
+                'batch.failed': [{ guard: and(['forkPending', not('ending')]) }, { actions: 'recordError' }],
                 'batch.cancelled': 'parked',
               },
             },

@@ -5,7 +5,7 @@
 import { fromCallback } from 'xstate'
 import type { CommitterInput } from '../../machines/committer.machine.ts'
 import type { WireCommand, WireEvent } from '../../machines/events.ts'
-import { RetryableError } from '../errors.ts'
+import { FatalError, messageOf, RetryableError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import type { Staging } from '../staging/staging.ts'
 import { GroupSizer } from './group-sizer.ts'
@@ -108,12 +108,21 @@ export function wire(parts: () => WireParts) {
       }
     }
 
+    /** A fault of ours must end the run, not the host's process. */
+    const broken = (cause: unknown) => {
+      const error = new FatalError('INTERNAL', `A fault inside tailrace's commit: ${messageOf(cause)}`, {
+        cause,
+        phase: 'commit',
+      })
+      say({ type: 'write.refused', error, retryInMs: 0 })
+    }
+
     receive((command) => {
       switch (command.type) {
         case 'write':
-          return void write(command.batches)
+          return void write(command.batches).catch(broken)
         case 'resolve':
-          return void resolve()
+          return void resolve().catch(broken)
         case 'destroy':
           return parts().session.destroyWriter()
         case 'cut':
@@ -132,7 +141,7 @@ export function wire(parts: () => WireParts) {
 function lostError(cause: unknown): RetryableError {
   return new RetryableError(
     'CONNECTION_LOST',
-    `The connection to Postgres was lost during a commit: ${cause instanceof Error ? cause.message : String(cause)}`,
+    `The connection to Postgres was lost during a commit: ${messageOf(cause)}`,
     { cause, phase: 'commit' },
   )
 }

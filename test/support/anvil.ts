@@ -1,7 +1,7 @@
 /**
- * A real EVM node of one's own: the `anvil` binary of the installed platform package, started as our child (not
- * through the package's wrapper, which outlives its killing), on a free port, stopped by its own pid and waited
- * for. Used by the tests and by the demo.
+ * A real EVM node of one's own: the `anvil` binary of the installed platform package, started as our child
+ * (not through the package's wrapper, which outlives its killing), on a free port, stopped by its own pid and
+ * waited for. Used by the tests and by the demo.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { accessSync, chmodSync, constants } from 'node:fs'
@@ -37,7 +37,10 @@ export interface Anvil extends AsyncDisposable {
   mine(blocks?: number): Promise<void>
   /** Height of the newest block. */
   head(): Promise<number>
-  /** Replaces the newest `depth` blocks by as many others; without transactions, unless `mine` is used after it. */
+  /**
+   * Replaces the newest `depth` blocks by as many others; without transactions, unless `mine` is used after
+   * it.
+   */
   reorg(depth: number): Promise<void>
   /** Ends the process and waits for it. Safe to call twice. */
   stop(): Promise<void>
@@ -47,7 +50,10 @@ const START_TIMEOUT_MS = 20_000
 /** Genesis of every chain that the tests make, so that time stamps do not depend on the day. */
 const GENESIS_SECONDS = 1_700_000_000
 
-/** The binary itself: `ANVIL_PATH`, or the one in the platform's package (whose install scripts need not have run). */
+/**
+ * The binary itself: `ANVIL_PATH`, or the one in the platform's package (whose install scripts need not have
+ * run).
+ */
 export function anvilBinary(): string {
   const given = process.env['ANVIL_PATH']
   if (given !== undefined && given !== '') return given
@@ -75,35 +81,30 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
   const child = spawn(
     anvilBinary(),
     [
-      ...['--port', '0', '--chain-id', String(chainId)],
-      ...['--slots-in-an-epoch', String(options.slotsInAnEpoch ?? 32)],
-      ...['--gas-limit', String(options.gasLimit ?? 1_000_000_000)],
-      ...[
-        '--timestamp',
-        String(GENESIS_SECONDS),
-        '--order',
-        'fifo',
-        '--auto-impersonate',
-        '--no-request-size-limit',
-      ],
+      '--port=0',
+      `--chain-id=${chainId}`,
+      `--slots-in-an-epoch=${options.slotsInAnEpoch ?? 32}`,
+      `--gas-limit=${options.gasLimit ?? 1_000_000_000}`,
+      `--timestamp=${GENESIS_SECONDS}`,
+      '--order=fifo',
+      '--auto-impersonate',
+      '--no-request-size-limit',
       ...(options.automine === true ? [] : ['--no-mining']),
       ...(options.args ?? []),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  // A runner that dies must not leave its node behind.
-  const kill = (): void => void child.kill('SIGKILL')
-  process.once('exit', kill)
+  const guard = child.pid === undefined ? undefined : killWithUs(child.pid)
   try {
     const url = `http://${await listening(child)}`
     const agent = new Agent({ keepAlive: true })
     const batch = batchOver(url, agent)
     const stop = async (): Promise<void> => {
       agent.destroy()
+      await guard?.dismiss()
       child.kill('SIGTERM')
       await exited
-      process.off('exit', kill)
     }
     let stopping: Promise<void> | undefined
     const anvil: Anvil = {
@@ -121,10 +122,31 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
     }
     return anvil
   } catch (error) {
-    kill()
-    await exited
-    process.off('exit', kill)
+    await guard?.dismiss()
+    if (child.kill('SIGKILL')) await exited
     throw error
+  }
+}
+
+/**
+ * Ends process `pid` when we are gone, however that came about (a test runner kills its workers): a shell that
+ * waits for the end of a pipe, whose other end only we hold. Not on Windows.
+ */
+function killWithUs(pid: number): { dismiss(): Promise<void> } {
+  if (process.platform === 'win32') return { dismiss: () => Promise.resolve() }
+  const guard = spawn('sh', ['-c', 'read -r _; kill -9 "$0" 2>/dev/null', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    // Not in our process group: what is sent to the group must not end the guard before the node.
+    detached: true,
+  })
+  const gone = new Promise<void>((resolve) =>
+    guard.once('exit', () => resolve()).once('error', () => resolve()),
+  )
+  return {
+    dismiss: () => {
+      guard.kill('SIGKILL')
+      return gone
+    },
   }
 }
 

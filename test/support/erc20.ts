@@ -1,6 +1,7 @@
 /**
- * A real ERC-20 (OpenZeppelin's) on a node of ours, and a lot of deterministic traffic on it, fast: transactions
- * of impersonated accounts, sent in JSON-RPC batches and mined block by block. Used by the tests and by the demo.
+ * A real ERC-20 (OpenZeppelin's) on a node of ours, and a lot of deterministic traffic on it, fast:
+ * transactions of impersonated accounts, sent in JSON-RPC batches and mined block by block. Used by the tests
+ * and by the demo.
  */
 import { createRequire } from 'node:module'
 import {
@@ -59,7 +60,10 @@ export interface Erc20 {
   transfer(from: Address, to: Address, value: bigint): Promise<Hex>
   /** Puts an approval into the next block. */
   approve(owner: Address, spender: Address, value: bigint): Promise<Hex>
-  /** The same seed on a fresh token gives the same transactions in the same blocks. Mines `blocks` blocks, and one for the allotments. */
+  /**
+   * The same seed on a fresh token gives the same transactions in the same blocks. Mines `blocks` blocks, and
+   * one for the allotments.
+   */
   populate(traffic: Traffic): Promise<Populated>
 }
 

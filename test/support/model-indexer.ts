@@ -18,6 +18,8 @@ export interface Bounds {
   readonly forks: number
   /** Things that go wrong in one run; `abort` is one of them. */
   readonly failures: number
+  /** Whether a worker may break its word altogether and throw. */
+  readonly crashes: boolean
   /** Undelivered snapshots at a time; 0 leaves the regions out. */
   readonly undelivered: number
   /** Whether the read-ahead may fill up. */
@@ -81,7 +83,8 @@ export function committerEnds(
   })
   // a prefix lands only when the group was split
   const prefixes = batches > 1 ? [0, batches - 1] : [0]
-  const inDoubt = { from: facts.committed, upTo: facts.committed + batches * batchWidth }
+  const inDoubt =
+    batches > 0 ? { from: facts.committed, upTo: facts.committed + batches * batchWidth } : null
   return [
     { ...landing(batches), status: 'committed' },
     ...prefixes.flatMap((landed): CommitOutcome[] => [
@@ -138,6 +141,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
   const { world } = state
   const facts = factsOf(state)
   const mayFail = world.failuresLeft > 0
+  const mayCrash = mayFail && bounds.crashes
 
   yield { type: 'stop' }
   if (mayFail) yield { type: 'abort', error: 'abort' }
@@ -145,18 +149,18 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
     if (world.opener === 'cancelled') yield { type: 'open.cancelled' }
     yield { type: 'opened', committed: 100 }
     if (mayFail || world.opener === 'cancelled') yield { type: 'open.failed', error: 'open failed' }
-    if (mayFail) yield { type: 'xstate.error.actor.opener', error: 'opener broke' }
+    if (mayCrash) yield { type: 'xstate.error.actor.opener', error: 'opener broke' }
     return
   }
 
   if (world.sources === 'open' || world.sources === 'closing') {
     if (bounds.readAhead) yield { type: world.saidFull ? 'source.room' : 'source.full' }
     yield { type: 'source.ended' }
-    if (mayFail) yield { type: 'source.failed', error: 'source failed' }
+    if (mayCrash) yield { type: 'source.failed', error: 'source failed' }
     if (world.forksLeft > 0) yield* forks(facts)
     if (world.sources === 'closing') yield { type: 'source.closed' }
   }
-  if (world.sources !== 'gone' && mayFail) {
+  if (world.sources !== 'gone' && mayCrash) {
     yield { type: 'xstate.error.actor.sources', error: 'sources broke' }
   }
 
@@ -178,7 +182,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
     yield { type: 'batch.failed', error: 'batch failed' }
   }
   if (computer === 'cancelling') yield { type: 'batch.cancelled' }
-  if (computer !== 'gone' && mayFail) yield { type: 'xstate.error.actor.computer', error: 'computer broke' }
+  if (computer !== 'gone' && mayCrash) yield { type: 'xstate.error.actor.computer', error: 'computer broke' }
 
   if (world.committer !== null) {
     yield { type: 'frames.flushed' }
@@ -190,7 +194,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
         yield { type: 'xstate.done.actor.committer', output: { ...end, snapshots } }
       }
     }
-    if (mayFail) yield { type: 'xstate.error.actor.committer', error: 'committer broke' }
+    if (mayCrash) yield { type: 'xstate.error.actor.committer', error: 'committer broke' }
   }
   if (world.restorer !== null) {
     for (const end of restorerEnds(world.restorer.told, facts)) {
@@ -199,7 +203,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
         yield { type: 'xstate.done.actor.restorer', output: { ...end, snapshots } }
       }
     }
-    if (mayFail) yield { type: 'xstate.error.actor.restorer', error: 'restorer broke' }
+    if (mayCrash) yield { type: 'xstate.error.actor.restorer', error: 'restorer broke' }
   }
 
   if (world.publisher === 'free' && facts.undelivered > 0) {
@@ -207,7 +211,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
     yield { type: 'region.settled', delivered: false }
   }
   if (world.publisher === 'parking') yield { type: 'publish.parked' }
-  if (world.publisher !== 'gone' && mayFail) {
+  if (world.publisher !== 'gone' && mayCrash) {
     yield { type: 'xstate.error.actor.publisher', error: 'publisher broke' }
   }
 }

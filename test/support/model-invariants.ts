@@ -6,7 +6,7 @@ import type { IndexerFacts } from '../../machines/facts.ts'
 import { isBudgetFull, isDoomed, isEnding, mustPark } from '../../machines/facts.ts'
 import type { CommitterContext, CommitterInput } from '../../machines/committer.machine.ts'
 import type { CommitOutcome, IndexerOutcome } from '../../machines/outcome.ts'
-import type { Edge, ModelState } from './model.ts'
+import type { Edge, ModelEvent, ModelState } from './model.ts'
 import type { WireWorld } from './model-committer.ts'
 import type { World } from './model-indexer.ts'
 
@@ -179,10 +179,19 @@ function checkRollback(
   }
 }
 
+/** The two errors that do not fail a run: an opener told to stop, and a batch that a fork dooms. */
+function isEcho(event: ModelEvent, lanes: Lanes | null, was: IndexerFacts): boolean {
+  if (event.type === 'open.failed') return was.exit === 'stop'
+  return event.type === 'batch.failed' && lanes?.compute === 'cancelling' && was.fork !== null
+}
+
 const errorWords = /^(abort|source\.failed|batch\.failed|open\.failed|xstate\.error\.actor\..*)$/
 
 /** I7: the first error stays, later ones are attached. */
-function checkFirstError({ event }: Edge<World>, was: IndexerFacts, facts: IndexerFacts): void {
+function checkFirstError({ before, event }: Edge<World>, was: IndexerFacts, facts: IndexerFacts): void {
+  if (errorWords.test(event.type) && !facts.failed) {
+    hold(isEcho(event, lanesOf(before.chart), was), `I7: ${event.type} was swallowed`)
+  }
   if (was.failed) {
     hold(facts.failed && facts.error === was.error, 'I7: the first error was replaced')
     hold(facts.suppressed.length >= was.suppressed.length, 'I7: a suppressed error was dropped')

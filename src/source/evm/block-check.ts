@@ -1,6 +1,6 @@
 /**
- * Checks one block's logs against its header: the bloom filter is part of the block's hash and cannot lag, so it
- * tells when `[]` hides logs, and when logs are listed that cannot be there (H68).
+ * Checks one block's logs against its header: the bloom filter is part of the block's hash and cannot lag, so
+ * it tells when `[]` hides logs, and when logs are listed that cannot be there (H68).
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { headerCall } from './chain.ts'
@@ -45,16 +45,20 @@ export class BlockCheck {
     return logs.filter((log) => this.#watch.match(log.address, log.topics).kind !== 'foreign')
   }
 
-  /** Holds the header's bloom filter against what the node listed. The filter is part of the hash; it cannot lag. */
+  /**
+   * Holds the header's bloom filter against what the node listed. The filter is part of the hash; it cannot
+   * lag.
+   */
   async checkedByBloom(header: Header, logs: readonly RawLog[], signal: AbortSignal): Promise<ReadBlock> {
     const agrees = header.logsBloom === undefined || this.#mayHold(header.logsBloom) === logs.length > 0
     return { header, logs: agrees ? logs : await this.#confirmed(header, logs, signal) }
   }
 
   /**
-   * The filter and the list disagree. Nothing listed though the filter says "perhaps": the node hides logs, or the
-   * filter errs, as it may. Logs listed that the filter rules out: the answer is wrong, or they are the chain's own,
-   * which some chains leave out of it (Polygon, Celo; zkSync never fills it). So the block is asked for by its hash.
+   * The filter and the list disagree. Nothing listed though the filter says "perhaps": the node hides logs,
+   * or the filter errs, as it may. Logs listed that the filter rules out: the answer is wrong, or they are
+   * the chain's own, which some chains leave out of it (Polygon, Celo; zkSync never fills it). So the block
+   * is asked for by its hash.
    */
   async #confirmed(header: Header, logs: readonly RawLog[], signal: AbortSignal): Promise<readonly RawLog[]> {
     const again = await this.#byHash(header, signal)
@@ -87,7 +91,10 @@ export class BlockCheck {
     )
   }
 
-  /** Receipts cannot leave a log out. Where there are none, the same question a little later, perhaps of another node. */
+  /**
+   * Receipts cannot leave a log out. Where there are none, the same question a little later, perhaps of
+   * another node.
+   */
   async #secondOpinion(header: Header, signal: AbortSignal): Promise<readonly RawLog[]> {
     const logs = await this.fromReceipts(header, signal)
     if (logs !== undefined) return logs

@@ -10,7 +10,9 @@ const BYTES = 256
 /** The three bits of one value, as byte offset and mask. */
 type Bits = readonly (readonly [offset: number, mask: number])[]
 
-/** Prepares the question "may this block hold an event of the watch list?". `false` is certain, `true` is not. */
+/**
+ * Prepares the question "may this block hold an event of the watch list?". `false` is certain, `true` is not.
+ */
 export function bloomOf(watch: WatchList): (bloom: string) => boolean {
   const bits = new Map<Hex, Bits>()
   const bitsFor = (value: Hex): Bits => {

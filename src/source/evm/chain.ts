@@ -1,4 +1,7 @@
-/** The node's chain as the reader sees it: its id, its head, single headers, and ranges of blocks with their logs. */
+/**
+ * The node's chain as the reader sees it: its id, its head, single headers, and ranges of blocks with their
+ * logs.
+ */
 import type { RpcCall } from './exchange.ts'
 import { ConfigurationError } from '../../errors.ts'
 import { malformed, unsteady } from './fault.ts'
@@ -55,8 +58,8 @@ export class Chain {
   }
 
   /**
-   * Headers of `numbers`, `null` above the answering node's head. Nothing is cached: a cache answers a search for
-   * a fork with the orphaned chain (H26).
+   * Headers of `numbers`, `null` above the answering node's head. Nothing is cached: a cache answers a search
+   * for a fork with the orphaned chain (H26).
    */
   async headers(
     numbers: readonly number[],

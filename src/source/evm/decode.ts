@@ -33,7 +33,8 @@ export class Decoder {
 
   /**
    * Items of one block, in the order of the logs. A log that only resembles an event is skipped where any
-   * address is watched (ERC-20 and ERC-721 share `Transfer`'s topic0) and an error where the address was named.
+   * address is watched (ERC-20 and ERC-721 share `Transfer`'s topic0) and an error where the address was
+   * named.
    */
   async decode(logs: readonly RawLog[]): Promise<AnyEvent[]> {
     const events: AnyEvent[] = []
@@ -99,7 +100,7 @@ function argumentsOf({ abi }: WatchedEvent): (log: RawLog) => unknown {
   const dataTypes = inData.map(({ input }) => input)
   const unnamed = inputs.some((input) => input.name === undefined || input.name === '')
   return (log) => {
-    const values = new Array<unknown>(inputs.length)
+    const values: unknown[] = []
     inTopics.forEach(({ input, at }, index) => {
       values[at] = topicValue(input, log.topics[index + 1] as Hex)
     })

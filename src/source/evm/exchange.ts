@@ -1,4 +1,7 @@
-/** One HTTP exchange of JSON-RPC: a body of one call or a batch there, its results in the order of the calls back. */
+/**
+ * One HTTP exchange of JSON-RPC: a body of one call or a batch there, its results in the order of the calls
+ * back.
+ */
 import { Fault, malformed } from './fault.ts'
 import type { HttpAnswer, HttpClient, HttpLimits } from './http.ts'
 import { classify, type RpcErrorObject } from './too-many.ts'
@@ -60,7 +63,9 @@ function errorFault(method: string, error: unknown, answer: HttpAnswer): Fault {
   return fault
 }
 
-/** One error for a whole batch: it may be about the batch, about the load, or about the one large call in it. */
+/**
+ * One error for a whole batch: it may be about the batch, about the load, or about the one large call in it.
+ */
 function batchFault(item: unknown, calls: readonly RpcCall[], answer: HttpAnswer): Fault {
   const error = isRecord(item) ? item['error'] : undefined
   if (error === undefined || error === null)

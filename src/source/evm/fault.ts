@@ -1,4 +1,6 @@
-/** What went wrong with a request, classed by what the reader should do about it. Internal to the EVM source. */
+/**
+ * What went wrong with a request, classed by what the reader should do about it. Internal to the EVM source.
+ */
 
 export type FaultKind =
   /** No connection, or it broke. Sent again. */
@@ -11,7 +13,10 @@ export type FaultKind =
   | 'malformed'
   /** An error of the node's that may pass. Sent again. */
   | 'server'
-  /** The node lags, or its chain moves while it is read. Sent again a few times; then the reader looks for a fork. */
+  /**
+   * The node lags, or its chain moves while it is read. Sent again a few times; then the reader looks for a
+   * fork.
+   */
   | 'unsteady'
   /** `eth_getLogs` over too many blocks or with too many results. Not sent again as it is. */
   | 'tooMany'

@@ -10,7 +10,10 @@ import { unsteady } from './fault.ts'
 /** Positions emitted in this session that are kept at least. */
 const KEPT = 1_024
 
-/** Positions that were stored before, and those emitted since, oldest first. Bounded; never a copy of the chain. */
+/**
+ * Positions that were stored before, and those emitted since, oldest first. Bounded; never a copy of the
+ * chain.
+ */
 export class KnownPositions {
   readonly #stored: readonly Position[]
   #emitted: Position[] = []
@@ -43,7 +46,9 @@ export class KnownPositions {
   }
 }
 
-/** `behind`: the node does not have the newest position yet, and nothing that it has contradicts the others. */
+/**
+ * `behind`: the node does not have the newest position yet, and nothing that it has contradicts the others.
+ */
 export type Survey =
   | { readonly type: 'intact' }
   | { readonly type: 'behind' }

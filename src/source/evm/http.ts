@@ -37,7 +37,10 @@ export class HttpClient {
     this.#agent.destroy()
   }
 
-  /** @throws {Fault} `unreachable`, `timeout` or (answer larger than `maxBytes`) `tooMany`; the signal's reason when aborted. */
+  /**
+   * @throws {Fault} `unreachable`, `timeout` or (answer larger than `maxBytes`) `tooMany`; the signal's
+   * reason when aborted.
+   */
   async post(body: string, { timeoutMs, maxBytes, signal }: HttpLimits): Promise<HttpAnswer> {
     signal.throwIfAborted()
     const send = this.#url.protocol === 'https:' ? requestHttps : requestHttp
@@ -58,7 +61,8 @@ export class HttpClient {
     const late = new Fault('timeout', `no complete answer within ${timeoutMs} ms`)
     const timer = setTimeout(stop, timeoutMs, late)
     signal.addEventListener('abort', onAbort, { once: true })
-    // What destroys the request destroys its body too, with an error of Node's own: the first cause is kept here.
+    // What destroys the request destroys its body too, with an error of Node's own: the first cause is kept
+    // here.
     let failure: unknown
     request.on('error', (error) => (failure ??= error))
     try {

@@ -29,15 +29,15 @@ export type {
  * The events of one or more contracts as a source. Handlers are typed from the ABIs.
  *
  * Blocks deeper than `historyDepth` below the head come in ranges, those without events left out; above that
- * every block comes, so that there is something to roll back to. A chain that changed under a position that was
- * read before is reported as a fork, also when it happened while nobody read.
+ * every block comes, so that there is something to roll back to. A chain that changed under a position that
+ * was read before is reported as a fork, also when it happened while nobody read.
  *
- * @throws {ConfigurationError} at construction: an option out of range, an ABI without events, an event that the
- * ABI does not have, that is anonymous, overloaded, or the same as that of another contract
+ * @throws {ConfigurationError} at construction: an option out of range, an ABI without events, an event that
+ * the ABI does not have, that is anonymous, overloaded, or the same as that of another contract
  *
  * While reading it fails with `WRONG_CHAIN`, `RPC_REFUSED`, `EVM_LOG_UNFIT` (change the configuration),
- * `RPC_UNREACHABLE`, `RPC_TIMEOUT`, `RPC_BUSY`, `RPC_MALFORMED`, `RPC_FAILED`, `CHAIN_UNSTEADY` (retries are used
- * up) or `LOGS_TOO_MANY`.
+ * `RPC_UNREACHABLE`, `RPC_TIMEOUT`, `RPC_BUSY`, `RPC_MALFORMED`, `RPC_FAILED`, `CHAIN_UNSTEADY` (retries are
+ * used up) or `LOGS_TOO_MANY`.
  *
  * @example
  * const source = evmSource({

@@ -6,8 +6,8 @@ import type { Header, RawLog } from './wire.ts'
 export type LogsByBlock = ReadonlyMap<number, readonly RawLog[]>
 
 /**
- * @throws {Fault} `malformed` for logs outside `[from, to]` or two different logs in one place; `unsteady` when one
- * answer holds two hashes for a block
+ * @throws {Fault} `malformed` for logs outside `[from, to]` or two different logs in one place; `unsteady`
+ * when one answer holds two hashes for a block
  */
 export function groupLogs(logs: readonly RawLog[], from: number, to: number): LogsByBlock {
   const blocks = new Map<number, Map<number, RawLog>>()
@@ -56,7 +56,10 @@ export function checkHash(header: Header, logs: readonly RawLog[]): void {
   }
 }
 
-/** The header that was asked for. @throws {Fault} `unsteady` when the node does not have it, though its head is above */
+/**
+ * The header that was asked for. @throws {Fault} `unsteady` when the node does not have it, though its head
+ * is above
+ */
 export function present(header: Header | null | undefined, number: number): Header {
   if (header === null || header === undefined)
     throw unsteady(`the node that answered does not have block ${number} yet`)

@@ -1,7 +1,7 @@
 /**
- * Reads a range of blocks so that nothing is lost without a word (H68). The node that lists the logs proves, in
- * the same batch, that it has the range's last block; near the head every header is read, must follow the one
- * before it, and its bloom filter is held against an empty answer.
+ * Reads a range of blocks so that nothing is lost without a word (H68). The node that lists the logs proves,
+ * in the same batch, that it has the range's last block; near the head every header is read, must follow the
+ * one before it, and its bloom filter is held against an empty answer.
  */
 import type { BlockCheck, ReadBlock } from './block-check.ts'
 import { headerCall } from './chain.ts'

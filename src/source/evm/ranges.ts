@@ -3,13 +3,18 @@
  * number of logs per answer. Pure: it sees sizes and outcomes, never the network.
  */
 
-/** Answers of this many logs are large enough to be efficient and small enough to parse in a few milliseconds. */
+/**
+ * Answers of this many logs are large enough to be efficient and small enough to parse in a few milliseconds.
+ */
 export const LOGS_PER_ANSWER = 4_000
 const FIRST_SPAN = 500
 /** Growth per success before the first refusal, and after it. */
 const EAGER = 2
 const WARY = 1.25
-/** Successes at a learnt ceiling before it is questioned: providers change, and some limits depend on the data. */
+/**
+ * Successes at a learnt ceiling before it is questioned: providers change, and some limits depend on the
+ * data.
+ */
 const PATIENCE = 50
 
 export interface RangeLimits {
@@ -35,8 +40,8 @@ export class RangePlanner {
   }
 
   /**
-   * A request for `span` blocks was refused. `blocks` is what the endpoint said would do, `always` whether that
-   * holds for every request. The new span is always smaller than the refused one, and at least 1.
+   * A request for `span` blocks was refused. `blocks` is what the endpoint said would do, `always` whether
+   * that holds for every request. The new span is always smaller than the refused one, and at least 1.
    */
   tooMany(span: number, hint: { blocks?: number | undefined; always?: boolean | undefined } = {}): void {
     const hinted = hint.blocks !== undefined && hint.blocks < span ? hint.blocks : Math.floor(span / 2)
@@ -47,7 +52,9 @@ export class RangePlanner {
       this.#ceiling = Math.max(1, Math.min(this.#ceiling, span - 1, hint.blocks ?? span))
   }
 
-  /** A request for `span` blocks gave `logs` logs. Outcomes of spans that are no longer in use are ignored. */
+  /**
+   * A request for `span` blocks gave `logs` logs. Outcomes of spans that are no longer in use are ignored.
+   */
   succeeded(span: number, logs: number): void {
     if (logs > LOGS_PER_ANSWER && span > 1) {
       this.#span = Math.max(1, Math.min(this.#span, Math.floor((span * LOGS_PER_ANSWER) / logs)))

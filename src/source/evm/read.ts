@@ -100,7 +100,10 @@ function contradicts(head: Head, known: KnownPositions): boolean {
   return head.number < newest.number || head.hash !== newest.hash
 }
 
-/** Emits the blocks of a range. @throws {Fault} `unsteady` when a part does not follow what was emitted before it */
+/**
+ * Emits the blocks of a range. @throws {Fault} `unsteady` when a part does not follow what was emitted before
+ * it
+ */
 async function* readRange(
   { options, ranges, decoder, known, signal }: Reading,
   head: Head,

@@ -10,7 +10,10 @@ export interface Redacted {
   clean(text: string): string
 }
 
-/** @example redact(new URL('https://me:pw@rpc.example/v2/0123456789abcdef01234567?k=1')).url // 'https://rpc.example/v2/…?…' */
+/**
+ * @example
+ * redact(new URL('https://me:pw@rpc.example/v2/0123456789abcdef01234567?k=1')).url // 'https://rpc.example/v2/…?…'
+ */
 export function redact(url: URL): Redacted {
   const segments = url.pathname.split('/')
   const secrets = [

@@ -71,8 +71,8 @@ export class RpcClient {
   }
 
   /**
-   * Sends `calls` in one batch where the endpoint takes it (so that one backend answers all of them) and returns
-   * what `read` makes of the results, in the order of the calls.
+   * Sends `calls` in one batch where the endpoint takes it (so that one backend answers all of them) and
+   * returns what `read` makes of the results, in the order of the calls.
    *
    * @throws {Fault} `tooMany`, `unsteady`, and (when `shrinkable`) `timeout`: the caller asks differently
    * @throws {ConfigurationError} `RPC_REFUSED`

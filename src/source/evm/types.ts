@@ -49,8 +49,8 @@ export interface EvmEventOf<contract extends string, name extends string, args> 
   readonly transactionIndex: number
   /**
    * `<chainId>:<block>:<logIndex>`, zero-padded (10 and 5 digits) so that text order is chain order. It names
-   * a place in the chain and nothing else, so that a second read, on whatever node, gives the same id; after a
-   * fork the event that took the place has it, and the rollback has removed the one that had it before.
+   * a place in the chain and nothing else, so that a second read, on whatever node, gives the same id; after
+   * a fork the event that took the place has it, and the rollback has removed the one that had it before.
    */
   readonly id: string
 }

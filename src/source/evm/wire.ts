@@ -1,6 +1,6 @@
 /**
- * What a node sends, checked before it is believed. Hashes and addresses come out in lower case, quantities as
- * numbers. Whatever does not fit is `malformed`, and the request is sent again.
+ * What a node sends, checked before it is believed. Hashes and addresses come out in lower case, quantities
+ * as numbers. Whatever does not fit is `malformed`, and the request is sent again.
  */
 import type { Hex } from 'viem'
 import { malformed } from './fault.ts'

@@ -1,0 +1,89 @@
+/** A store with a gate in front of each of its ports. What is behind it is real. */
+import type { Store, StoreSession, WriteEnd } from '../commit/store.ts'
+import { Gate } from './gate.ts'
+
+export interface StoreGates {
+  /** Before the store is opened. */
+  readonly open: Gate
+  /** Before `get` and `find` ask the database. */
+  readonly load: Gate
+  /** Before a group is sent. Failing it: the connection was lost, and nothing was sent. */
+  readonly write: Gate
+  /** After the database has answered, before the answer is heard. Failing it: the answer was lost. */
+  readonly written: Gate
+  readonly resolve: Gate
+  readonly close: Gate
+}
+
+/**
+ * @example
+ * ```ts
+ * const { store, gates } = gatedStore(postgres({ connectionString }))
+ * gates.write.hold()
+ * const running = createIndexer({ ...options, store }).run()
+ * await gates.write.arrived()   // the first commit is about to be sent; the next batch is being handled
+ * gates.write.release()
+ * ```
+ */
+export function gatedStore(store: Store): { readonly store: Store; readonly gates: StoreGates } {
+  const gates: StoreGates = {
+    open: new Gate('open'),
+    load: new Gate('load'),
+    write: new Gate('write'),
+    written: new Gate('written'),
+    resolve: new Gate('resolve'),
+    close: new Gate('close'),
+  }
+  return {
+    gates,
+    store: {
+      casing: store.casing,
+      async open(request) {
+        await gates.open.enter()
+        return gated(await store.open(request), gates)
+      },
+    },
+  }
+}
+
+function gated(session: StoreSession, gates: StoreGates): StoreSession {
+  const { reader } = session
+  return {
+    resume: session.resume,
+    reader: {
+      async byKeys(model, keys) {
+        await gates.load.enter()
+        return reader.byKeys(model, keys)
+      },
+      async find(model, query) {
+        await gates.load.enter()
+        return reader.find(model, query)
+      },
+    },
+    async write(group, flushed): Promise<WriteEnd> {
+      try {
+        await gates.write.enter()
+      } catch (error) {
+        flushed()
+        return { end: 'lost', error }
+      }
+      const ended = await session.write(group, flushed)
+      try {
+        await gates.written.enter()
+      } catch (error) {
+        session.destroyWriter()
+        return { end: 'lost', error }
+      }
+      return ended
+    },
+    async resolve() {
+      await gates.resolve.enter()
+      return session.resolve()
+    },
+    destroyWriter: () => session.destroyWriter(),
+    async close() {
+      await gates.close.enter()
+      await session.close()
+    },
+  }
+}
