@@ -60,24 +60,41 @@ export class Gate {
     })
   }
 
-  /** What the port calls. `undefined` when the gate is open: nothing to wait for. */
-  enter(): Promise<void> | undefined {
+  /**
+   * What the port calls. `undefined` when the gate is open: nothing to wait for.
+   * @param signal whoever waits leaves when it is aborted, as if let through
+   */
+  enter(signal?: AbortSignal): Promise<void> | undefined {
     if (this.#failures.length > 0) {
       this.#passed++
       return Promise.reject(this.#failures.shift() as Error)
     }
-    if (!this.#isHeld) {
+    if (!this.#isHeld || signal?.aborted === true) {
       this.#passed++
       return undefined
     }
-    const passing = new Promise<void>((pass, fail) => {
-      this.#waiting.push({ pass, fail })
-    }).finally(() => {
-      this.#passed++
-    })
+    const passing = this.#wait(signal)
     for (const watcher of this.#watchers) if (this.#waiting.length >= watcher.count) watcher.resolve()
     this.#watchers = this.#watchers.filter((watcher) => this.#waiting.length < watcher.count)
     return passing
+  }
+
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
+    let leave: () => void = () => undefined
+    try {
+      await new Promise<void>((pass, fail) => {
+        const arrival: Arrival = { pass, fail }
+        this.#waiting.push(arrival)
+        leave = () => {
+          this.#waiting = this.#waiting.filter((other) => other !== arrival)
+          pass()
+        }
+        signal?.addEventListener('abort', leave, { once: true })
+      })
+    } finally {
+      signal?.removeEventListener('abort', leave)
+      this.#passed++
+    }
   }
 
   #first(): Arrival {

@@ -48,6 +48,8 @@ export function gatedStore(store: Store): { readonly store: Store; readonly gate
 
 function gated(session: StoreSession, gates: StoreGates): StoreSession {
   const { reader } = session
+  /** The session heard that a write landed, and the run did not: for the run it is still to be resolved. */
+  let landedUnheard = false
   return {
     resume: session.resume,
     reader: {
@@ -71,6 +73,7 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
       try {
         await gates.written.enter()
       } catch (error) {
+        landedUnheard = ended.end === 'landed'
         session.destroyWriter()
         return { end: 'lost', error }
       }
@@ -78,7 +81,10 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
     },
     async resolve() {
       await gates.resolve.enter()
-      return session.resolve()
+      const resolved = await session.resolve()
+      if (resolved.end !== 'notLanded' || !landedUnheard) return resolved
+      landedUnheard = false
+      return { end: 'landed' }
     },
     destroyWriter: () => session.destroyWriter(),
     async close() {

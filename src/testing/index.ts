@@ -1,7 +1,11 @@
 /** `tailrace/testing`: what users test their handlers with. */
 export { Gate } from './gate.ts'
+export { gatedSource } from './gated-source.ts'
+export type { SourceGates } from './gated-source.ts'
 export { gatedStore } from './gated-store.ts'
 export type { StoreGates } from './gated-store.ts'
+export { memoryStore } from './memory-store.ts'
+export type { MemoryStore } from './memory-store.ts'
 export { referenceRun } from './reference-run.ts'
 export type { ReferenceRunOptions } from './reference-run.ts'
 export { simulatedChain } from './simulated-chain.ts'
