@@ -213,11 +213,13 @@ export const committerMachine = setupCommitter.createMachine({
       initial: 'asking',
       states: {
         asking: {
+          description: 'the question is on the wire',
           entry: 'resolve',
           on: { 'resolve.lost': { target: 'pausing', actions: 'recordError' } },
           after: { attemptDeadline: { actions: 'destroySocket' } },
         },
         pausing: {
+          description: 'no answer; it is asked again after a pause',
           always: { guard: 'expired', target: '#committer.failed', actions: ['recordDoubt', 'cutWire'] },
           after: { retryIn: 'asking' },
         },
@@ -258,14 +260,18 @@ export const committerMachine = setupCommitter.createMachine({
       entry: 'halveWindow',
       always: 'writing',
     },
-    committed: { type: 'final', output: 'committed' },
+    committed: { type: 'final', output: 'committed', description: 'the whole group is durable' },
     recalled: {
       type: 'final',
       output: 'recalled',
       description: 'not landed, and not to be sent as it was: back to the change log',
     },
     superseded: { type: 'final', output: 'superseded', description: 'another owner has the row' },
-    failed: { type: 'final', output: 'failed' },
+    failed: {
+      type: 'final',
+      output: 'failed',
+      description: 'a prefix may have landed; what is in doubt is said',
+    },
   },
   output: ({ context, event }) => ({
     status: event.output as CommitOutcome['status'],

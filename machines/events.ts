@@ -16,12 +16,12 @@ export type OpenerEvent =
 export type SourceEvent =
   | { readonly type: 'source.full' }
   | { readonly type: 'source.room' }
-  /** Every source said `end`; what they gave may still be buffered. */
+  /** Every source said `end`; what they gave may still be buffered. The last word of its `open`. */
   | { readonly type: 'source.ended' }
   /** Checkpoints above `target` are orphaned. Overtakes whatever is buffered. */
   | { readonly type: 'source.fork'; readonly source: string; readonly target: number }
   | { readonly type: 'source.failed'; readonly error: unknown }
-  /** Answer to `close` and `cut`, once per `open`: every iterator is returned, nothing more will be said. */
+  /** Answer to `close` and `cut`: every iterator is returned. The last word of its `open`, unless that was `source.ended`. */
   | { readonly type: 'source.closed' }
 
 export type ComputeEvent =
@@ -111,7 +111,7 @@ export type WireCommand =
   /** Send the first `batches` batches of the frozen group that have not landed. */
   | { readonly type: 'write'; readonly batches: number }
   | { readonly type: 'resolve' }
-  /** An attempt is past its deadline: destroy the socket; `write.lost` follows. */
+  /** An attempt is past its deadline: destroy the socket; `write.lost` (or `resolve.lost`) follows. */
   | { readonly type: 'destroy' }
   /** Destroy the socket and say nothing more. */
   | { readonly type: 'cut' }

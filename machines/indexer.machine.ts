@@ -149,6 +149,7 @@ export const indexerMachine = setupIndexer.createMachine({
       },
       states: {
         taking: {
+          description: 'nothing asked yet',
           on: {
             opened: { target: '#indexer.active', actions: 'recordOpened' },
             stop: { target: 'cancelling', actions: 'recordStop' },
@@ -172,6 +173,7 @@ export const indexerMachine = setupIndexer.createMachine({
           },
         },
         aborting: {
+          description: 'the same, but the run has failed: a shorter wait',
           on: {
             opened: { target: '#indexer.failed', actions: 'recordOpened' },
             'open.cancelled': '#indexer.failed',
@@ -183,6 +185,7 @@ export const indexerMachine = setupIndexer.createMachine({
     },
 
     active: {
+      description: 'the lanes; each one is driven by its own worker',
       type: 'parallel',
       on: {
         stop: { actions: 'recordStop' },
@@ -196,6 +199,7 @@ export const indexerMachine = setupIndexer.createMachine({
           initial: 'flowing',
           states: {
             flowing: {
+              description: 'batch N+1 is computed while batch N commits',
               always: [
                 { guard: 'ending', target: 'failing' },
                 { guard: 'forkPending', target: 'draining.rollback' },
@@ -207,6 +211,8 @@ export const indexerMachine = setupIndexer.createMachine({
               initial: 'exit',
               states: {
                 rollback: {
+                  description:
+                    'a fork is pending: compute parks, sources close, the commit on the wire settles',
                   entry: ['closeSources', 'recallGroup'],
                   always: [
                     { guard: 'ending', target: '#indexer.active.control.failing' },
@@ -252,7 +258,10 @@ export const indexerMachine = setupIndexer.createMachine({
               },
               initial: 'restoring',
               states: {
-                restoring: { always: { guard: 'ending', target: 'halting' } },
+                restoring: {
+                  description: 'the rollback is on the wire',
+                  always: { guard: 'ending', target: 'halting' },
+                },
                 halting: {
                   description: 'the run fails while a rollback is on the wire: let it settle, or cut it',
                   entry: ['haltRestorer', 'haltPublisher'],
@@ -286,8 +295,8 @@ export const indexerMachine = setupIndexer.createMachine({
               description: 'ended, or closed for a drain: every iterator is returned',
               always: { guard: 'mayRead', target: 'reading', actions: 'openSources' },
             },
-            reading: { on: { 'source.full': 'full' } },
-            full: { on: { 'source.room': 'reading' } },
+            reading: { description: 'read-ahead pumps run, one per source', on: { 'source.full': 'full' } },
+            full: { description: 'the read-ahead is full', on: { 'source.room': 'reading' } },
           },
         },
 
@@ -296,6 +305,7 @@ export const indexerMachine = setupIndexer.createMachine({
           initial: 'parked',
           states: {
             parked: {
+              description: 'nothing runs and nothing is pulled',
               entry: 'recordNothingRunning',
               // not straight to pulling: after a rollback the budget may still be full
               always: { guard: not('mustPark'), target: 'waiting' },
@@ -311,6 +321,7 @@ export const indexerMachine = setupIndexer.createMachine({
               },
             },
             cpu: {
+              description: 'the handlers of one batch run',
               entry: 'runBatch',
               initial: 'preloading',
               always: { guard: 'doomed', target: 'cancelling' },
@@ -364,7 +375,10 @@ export const indexerMachine = setupIndexer.createMachine({
         commit: {
           initial: 'idle',
           states: {
-            idle: { always: { guard: 'mayCommit', target: 'committing' } },
+            idle: {
+              description: 'nothing is on the wire',
+              always: { guard: 'mayCommit', target: 'committing' },
+            },
             committing: {
               description: 'exactly one committer; its group is frozen at its start (I1)',
               entry: 'recordGroup',
@@ -390,7 +404,10 @@ export const indexerMachine = setupIndexer.createMachine({
           initial: 'idle',
           on: { 'region.settled': { actions: 'recordRegion' } },
           states: {
-            idle: { always: { guard: and(['undelivered', not('ending')]), target: 'publishing' } },
+            idle: {
+              description: 'every committed snapshot is settled, or the run is ending',
+              always: { guard: and(['undelivered', not('ending')]), target: 'publishing' },
+            },
             publishing: {
               description: 'a committed snapshot is not delivered yet and its region is not quarantined',
               always: { guard: not('undelivered'), target: 'idle' },
@@ -401,10 +418,18 @@ export const indexerMachine = setupIndexer.createMachine({
       },
     },
 
-    finished: { type: 'final', output: 'finished' },
-    stopped: { type: 'final', output: 'stopped' },
-    superseded: { type: 'final', output: 'superseded' },
-    failed: { type: 'final', output: 'failed' },
+    finished: {
+      type: 'final',
+      output: 'finished',
+      description: 'read to the end, all of it committed and settled',
+    },
+    stopped: {
+      type: 'final',
+      output: 'stopped',
+      description: 'asked to stop; what was handled is committed',
+    },
+    superseded: { type: 'final', output: 'superseded', description: 'another owner has the pipeline' },
+    failed: { type: 'final', output: 'failed', description: 'the first error is in the output' },
   },
   output: ({ context, event }) => ({
     status: event.output as IndexerOutcome['status'],

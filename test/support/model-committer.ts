@@ -96,7 +96,7 @@ function hears(before: CommitterState, event: ModelEvent, step: Step): WireWorld
   return world
 }
 
-function afterWord({ world, chart }: CommitterState, event: ModelEvent): WireWorld {
+function afterWord({ world }: CommitterState, event: ModelEvent): WireWorld {
   const quiet: WireWorld = { ...world, wire: 'quiet', destroyed: false }
   switch (event.type) {
     case 'write.landed':
@@ -118,7 +118,6 @@ function afterWord({ world, chart }: CommitterState, event: ModelEvent): WireWor
     case 'xstate.error.actor.wire':
       return { ...world, wire: 'gone' }
     default:
-      void chart
       return world
   }
 }

@@ -22,6 +22,8 @@ export interface Bounds {
   readonly crashes: boolean
   /** Undelivered snapshots at a time; 0 leaves the regions out. */
   readonly undelivered: number
+  /** Whether a commit that ends badly may have landed a prefix, or be in doubt without having been cut. */
+  readonly partial: boolean
   /** Whether the read-ahead may fill up. */
   readonly readAhead: boolean
 }
@@ -83,8 +85,7 @@ export function committerEnds(
   })
   // a prefix lands only when the group was split
   const prefixes = batches > 1 ? [0, batches - 1] : [0]
-  const inDoubt =
-    batches > 0 ? { from: facts.committed, upTo: facts.committed + batches * batchWidth } : null
+  const inDoubt = batches > 0 ? { from: facts.committed, upTo: facts.committed + batches * batchWidth } : null
   return [
     { ...landing(batches), status: 'committed' },
     ...prefixes.flatMap((landed): CommitOutcome[] => [
@@ -143,7 +144,8 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
   const mayFail = world.failuresLeft > 0
   const mayCrash = mayFail && bounds.crashes
 
-  yield { type: 'stop' }
+  // asked twice, it changes nothing: shown in the smaller walks
+  if (facts.exit === null || bounds.partial) yield { type: 'stop' }
   if (mayFail) yield { type: 'abort', error: 'abort' }
   if ('opening' in (state.chart.value as object)) {
     if (world.opener === 'cancelled') yield { type: 'open.cancelled' }
@@ -189,7 +191,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
     const { told, batches } = world.committer
     const uncommitted = world.staged + batches
     for (const end of committerEnds(told, batches, { committed: facts.committed, uncommitted })) {
-      if (isBad(end, told) && !mayFail) continue
+      if (isBad(end, told) && !(mayFail && (bounds.partial || isPlain(end)))) continue
       for (const snapshots of snapshotCounts(end, facts, bounds)) {
         yield { type: 'xstate.done.actor.committer', output: { ...end, snapshots } }
       }
@@ -198,7 +200,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
   }
   if (world.restorer !== null) {
     for (const end of restorerEnds(world.restorer.told, facts)) {
-      if (isBad(end, world.restorer.told) && !mayFail) continue
+      if (isBad(end, world.restorer.told) && !(mayFail && (bounds.partial || isPlain(end)))) continue
       for (const snapshots of snapshotCounts(end, facts, bounds)) {
         yield { type: 'xstate.done.actor.restorer', output: { ...end, snapshots } }
       }
@@ -220,6 +222,10 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
 function isBad(end: CommitOutcome, told: readonly string[]): boolean {
   if (end.status === 'superseded') return true
   return end.status === 'failed' && !(told.includes('halt') || told.includes('cut'))
+}
+
+function isPlain(end: CommitOutcome): boolean {
+  return end.landed === 0 && end.inDoubt === null
 }
 
 function snapshotCounts(end: CommitOutcome, facts: IndexerFacts, bounds: Bounds): number[] {

@@ -21,9 +21,12 @@ export interface Lanes {
 /** `{ control: 'draining.exit', source: 'reading', … }`, or null outside `active`. */
 export function lanesOf(chart: { readonly value: unknown }): Lanes | null {
   const { value } = chart
-  if (typeof value === 'string' || value === null || typeof value !== 'object' || !('active' in value)) return null
+  if (typeof value === 'string' || value === null || typeof value !== 'object' || !('active' in value))
+    return null
   const active = value.active as Record<string, unknown>
-  return Object.fromEntries(Object.entries(active).map(([lane, at]) => [lane, dotted(at)])) as unknown as Lanes
+  return Object.fromEntries(
+    Object.entries(active).map(([lane, at]) => [lane, dotted(at)]),
+  ) as unknown as Lanes
 }
 
 /** `{ draining: 'exit' }` → `draining.exit` */
@@ -77,6 +80,8 @@ export function checkIndexerEdge(edge: Edge<World>): void {
     checkFlow(edge, lanes, wasLanes, facts, was, told('pull'))
     checkRollback(after, lanes, facts, told('pull') || told('open') || started !== undefined)
   }
+
+  checkFork(edge, was, facts)
 
   // I6
   if (after.chart.value === 'finished' || after.chart.value === 'stopped') {
@@ -135,7 +140,10 @@ function checkFlow(
 ): void {
   const wasRunning = wasLanes?.compute.startsWith('cpu') ?? false
   if (event.type === 'batch.handled' && wasRunning && wasLanes?.commit === 'idle' && was.fork === null) {
-    hold(lanes.compute === 'handingOver', 'I3: a commit starts at the end of this batch, but is not handed over')
+    hold(
+      lanes.compute === 'handingOver',
+      'I3: a commit starts at the end of this batch, but is not handed over',
+    )
     hold(lanes.commit === 'committing', 'I3: no commit starts at the end of the batch')
   }
   if (lanes.compute === 'waiting') {
@@ -151,7 +159,10 @@ function checkFlow(
   }
   if (lanes.control === 'flowing') {
     hold(!mustPark(facts), 'control flows, though something is to be ended or interrupted')
-    hold(lanes.compute !== 'parked' && lanes.compute !== 'cancelling', 'I3: compute rests while control flows')
+    hold(
+      lanes.compute !== 'parked' && lanes.compute !== 'cancelling',
+      'I3: compute rests while control flows',
+    )
     hold(lanes.commit === 'committing' || facts.stagedBatches === 0, 'staged batches, and no commit')
     hold(lanes.source !== 'closed' || facts.sourcesEnded, 'sources are closed while control flows')
   }
@@ -179,6 +190,29 @@ function checkRollback(
   }
 }
 
+/** I5: the lowest pending fork is what is rolled back to, and nothing of it is left behind. */
+function checkFork({ event, step }: Edge<World>, was: IndexerFacts, facts: IndexerFacts): void {
+  const output = event['output'] as CommitOutcome | undefined
+  if (event.type === 'source.fork') {
+    const lowest = Math.min(was.fork ?? Infinity, event['target'] as number)
+    hold(facts.fork === lowest, 'I5: not the lowest fork wins')
+  } else if (event.type === 'xstate.done.actor.restorer' && output?.status === 'committed') {
+    hold(facts.fork === null, 'I5: a fork is left after its rollback')
+    hold(facts.processed <= (was.fork ?? -1), 'H21: processed stays above the fork')
+    hold(!facts.sourcesEnded && facts.exit !== 'ended', 'H71: the end of a source survives a rollback')
+  } else {
+    hold(facts.fork === was.fork, 'I5: the fork changed by itself')
+  }
+  const restorer = step.spawned.find(({ id }) => id === 'restorer')?.input as CommitterInput | undefined
+  if (restorer !== undefined) {
+    hold(
+      restorer.kind === 'rollback' && restorer.upTo === facts.fork,
+      'I5: rolled back to another checkpoint',
+    )
+    hold(restorer.from === facts.committed, 'I2: a rollback names another frontier than the committed one')
+  }
+}
+
 /** The two errors that do not fail a run: an opener told to stop, and a batch that a fork dooms. */
 function isEcho(event: ModelEvent, lanes: Lanes | null, was: IndexerFacts): boolean {
   if (event.type === 'open.failed') return was.exit === 'stop'
@@ -198,7 +232,10 @@ function checkFirstError({ before, event }: Edge<World>, was: IndexerFacts, fact
   } else if (facts.failed) {
     const output = event['output'] as CommitOutcome | undefined
     const isDeadline = event.type.startsWith('xstate.after.drainDeadline')
-    hold(errorWords.test(event.type) || isDeadline || output?.status === 'failed', `I7: ${event.type} failed the run`)
+    hold(
+      errorWords.test(event.type) || isDeadline || output?.status === 'failed',
+      `I7: ${event.type} failed the run`,
+    )
     const error = output?.error ?? event['error']
     if (!isDeadline) hold(facts.error === error, 'I7: the error kept is not the one that was said')
   }
@@ -207,11 +244,15 @@ function checkFirstError({ before, event }: Edge<World>, was: IndexerFacts, fact
 function checkOutput(after: ModelState<World>, facts: IndexerFacts): void {
   const output = after.output as IndexerOutcome
   hold(output.status === after.chart.value, 'the output names another end than the chart')
-  hold(output.committed === facts.committed && output.processed === facts.processed, 'frontiers in the output')
+  hold(
+    output.committed === facts.committed && output.processed === facts.processed,
+    'frontiers in the output',
+  )
   hold(output.status !== 'failed' || facts.failed, 'failed without an error')
   hold((output.status === 'superseded') === facts.superseded, 'superseded or not')
   hold(output.inDoubt === null || output.inDoubt.from < output.inDoubt.upTo, 'an empty doubt')
-  if (after.world.computer !== 'gone') hold(after.world.computer === 'free' || isOpening(after), 'a batch is left')
+  if (after.world.computer !== 'gone')
+    hold(after.world.computer === 'free' || isOpening(after), 'a batch is left')
   hold(after.world.sources === 'closed' || after.world.sources === 'gone', 'a source is left open')
   hold(after.world.committer === null && after.world.restorer === null, 'something is left on the wire')
 }
@@ -232,12 +273,27 @@ export function checkCommitterEdge(edge: Edge<WireWorld>): void {
   for (const write of writes) {
     hold(!was.halted && !context.halted, 'I7: a write after the halt')
     hold(!was.recalled && !context.recalled, 'I5: a recalled group is sent')
-    hold(before.world.fate !== 'open' || world.fate !== 'open' || landedWord(event.type), 'I10: sent while in doubt')
+    hold(
+      before.world.fate !== 'open' || world.fate !== 'open' || landedWord(event.type),
+      'I10: sent while in doubt',
+    )
     hold(write['batches'] === context.window, 'I2: another prefix than the window is sent')
   }
   hold(context.landed === world.landed, 'I10: landed batches miscounted')
   hold(context.landed >= was.landed && context.landed <= context.batches, 'I2: landed beyond the group')
   hold(context.error !== null || was.error === null, 'I7: an error was forgotten')
+  if (event.type === 'resolve.lost') {
+    hold(
+      context.error === (was.error ?? event['error']),
+      'H36: "cannot connect" masks why the connection went',
+    )
+  }
+  if (event.type === 'frames.flushed') {
+    hold(
+      step.commands.some(({ type }) => type === 'frames.flushed'),
+      'I3: the parent is not told that the frames are flushed',
+    )
+  }
 
   if (after.status === 'active') {
     if (world.wire !== 'quiet' && !world.destroyed) {
@@ -261,7 +317,8 @@ export function checkCommitterEdge(edge: Edge<WireWorld>): void {
   hold(output.status === after.chart.value, 'the output names another end than the chart')
   hold(output.landed === world.landed, 'I10: the output miscounts what landed')
   if (output.status === 'committed') hold(output.landed === context.batches, 'I10: committed, but not all')
-  if (output.status === 'recalled') hold(world.fate === 'known' && context.recalled, 'I5: recalled while in doubt')
+  if (output.status === 'recalled')
+    hold(world.fate === 'known' && context.recalled, 'I5: recalled while in doubt')
   if (output.status === 'failed') {
     const isOpen = world.fate === 'open' && context.batches > 0
     hold((output.inDoubt !== null) === isOpen, 'I7: in doubt is said exactly when it is so')
