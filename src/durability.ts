@@ -10,10 +10,12 @@ interface Waiter {
 export class Durability {
   #waiters: Waiter[] = []
   #committed = 0
+  #hasEnded = false
 
   /** Resolves once `checkpoint` is committed; rejects when a rollback drops it, or the run ends before. */
   wait(checkpoint: bigint): Promise<void> {
     if (checkpoint <= BigInt(this.#committed)) return Promise.resolve()
+    if (this.#hasEnded) return Promise.reject(notCommitted(checkpoint))
     return new Promise((resolve, reject) => {
       this.#waiters.push({ checkpoint: Number(checkpoint), resolve, reject })
     })
@@ -40,15 +42,10 @@ export class Durability {
   }
 
   end(): void {
+    this.#hasEnded = true
     this.#settle(
       () => true,
-      (waiter) =>
-        waiter.reject(
-          new TailraceError(
-            'NOT_COMMITTED',
-            `The run ended before checkpoint ${waiter.checkpoint} was committed.`,
-          ),
-        ),
+      (waiter) => waiter.reject(notCommitted(BigInt(waiter.checkpoint))),
     )
   }
 
@@ -58,4 +55,8 @@ export class Durability {
     this.#waiters = this.#waiters.filter((waiter) => !isDue(waiter))
     for (const waiter of due) settle(waiter)
   }
+}
+
+function notCommitted(checkpoint: bigint): TailraceError {
+  return new TailraceError('NOT_COMMITTED', `The run ended before checkpoint ${checkpoint} was committed.`)
 }

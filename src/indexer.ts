@@ -76,9 +76,10 @@ class EmbeddedIndexer implements Indexer {
         { phase: 'options' },
       )
     }
-    this.#isRunning = true
     const run = new Run(this.#parts)
+    this.#isRunning = true
     this.#run = run
+    run.start()
     const stop = () => run.stop()
     if (signal?.aborted === true) stop()
     signal?.addEventListener('abort', stop, { once: true })

@@ -135,6 +135,9 @@ function checkHandlers(
   sources: readonly AnySource[],
 ): void {
   const { handlers, handle, handleBlock, preload } = options
+  if (handlers !== undefined && (typeof handlers !== 'object' || handlers === null)) {
+    throw invalid('`handlers` must be an object of functions by item type')
+  }
   if (handlers !== undefined && handle !== undefined) {
     throw invalid('give `handlers` (by item type) or one `handle`, not both')
   }
@@ -161,6 +164,9 @@ function checkHandlers(
 }
 
 function limitsOf(given: Partial<Limits> = {}): Limits {
+  if (typeof given !== 'object' || given === null) {
+    throw invalid(`\`limits\` must be an object; there are ${Object.keys(defaultLimits).join(', ')}`)
+  }
   const limits = { ...defaultLimits }
   for (const [name, value] of Object.entries(given) as [keyof Limits, number | undefined][]) {
     if (value === undefined) continue

@@ -2,6 +2,7 @@
  * One run: the chart, and behind its workers the source, the change log and the store. Everything a run holds is made
  * here and gone when its outcome is there (I16).
  */
+import { hostname } from 'node:os'
 import { createActor, type Actor } from 'xstate'
 import { committerMachine } from '../machines/committer.machine.ts'
 import { indexerMachine } from '../machines/indexer.machine.ts'
@@ -30,6 +31,7 @@ import { Staging } from './staging/staging.ts'
 import type { TableModel } from './staging/table.ts'
 import { workspace } from './staging/workspace.ts'
 import type { IndexerStatus } from './status.ts'
+import { settlesWithin } from './within.ts'
 
 export interface RunParts {
   readonly name: string
@@ -59,8 +61,11 @@ export class Run {
   readonly #clock = new StallClock(() => performance.now())
   #opened: Opened | undefined
   #say: (event: SourceEvent) => void = () => undefined
-  /** `source.committed` calls, one after the other. */
+  /** `source.committed` calls, one after the other, and the first one's failure. */
   #acknowledged: Promise<void> = Promise.resolve()
+  #unacknowledged: TailraceError | undefined
+  /** The chart has ended: what is still opened is closed at once, what is said is not heard. */
+  #isOver = false
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -69,14 +74,19 @@ export class Run {
       ...(parts.inspect === undefined ? {} : { inspect: guarded(parts.inspect, parts.log) }),
     })
     this.outcome = this.#untilDone()
+  }
+
+  /** Apart from the constructor: whoever is called back from inside it must find the run in its place. */
+  start(): void {
     this.#actor.start()
   }
 
   stop(): void {
-    this.#actor.send({ type: 'stop' })
+    if (!this.#isOver) this.#actor.send({ type: 'stop' })
   }
 
   abort(reason: unknown): void {
+    if (this.#isOver) return
     const error = new TailraceError(
       'ABORTED',
       `The run was aborted: ${messageOf(reason ?? 'no reason given')}`,
@@ -157,6 +167,10 @@ export class Run {
       signal,
       log,
     })
+    if (this.#isOver) {
+      await session.close()
+      throw new Error('the run has ended')
+    }
     const { resume } = session
     const staging = new Staging(models, settings.limits.stagedBytes)
     const feed = new Feed(
@@ -169,7 +183,12 @@ export class Run {
     const runner = new BatchRunner(program, workspace(staging, session.reader), log)
     this.#opened = { session, staging, feed, runner, sizer: new GroupSizer(settings.limits.groupLatencyMs) }
     this.durability.advance(resume.committed)
-    emitter.emit('ownership', { state: 'taken', epoch: BigInt(resume.epoch), host: '', pid: process.pid })
+    emitter.emit('ownership', {
+      state: 'taken',
+      epoch: BigInt(resume.epoch),
+      host: hostname(),
+      pid: process.pid,
+    })
     return resume.committed
   }
 
@@ -187,6 +206,7 @@ export class Run {
 
   #landed({ group, encodeMs, commitMs }: Landing): void {
     this.durability.advance(group.upTo)
+    this.#need().feed.landed(group.upTo)
     this.#parts.emitter.emit('batch.committed', {
       checkpoint: BigInt(group.upTo),
       batches: group.batches.length,
@@ -203,10 +223,9 @@ export class Run {
         .then(() => source.committed?.({ number, hash, ...(opaque === undefined ? {} : { cursor: opaque }) }))
         .catch((cause: unknown) => {
           const message = `Source '${source.id}' failed in committed(): ${messageOf(cause)}`
-          this.#say({
-            type: 'source.failed',
-            error: new FatalError('ACKNOWLEDGE_FAILED', message, { cause, phase: 'source' }),
-          })
+          const error = new FatalError('ACKNOWLEDGE_FAILED', message, { cause, phase: 'source' })
+          if (this.#isOver) this.#unacknowledged ??= error
+          else this.#say({ type: 'source.failed', error })
         })
     }
   }
@@ -221,16 +240,24 @@ export class Run {
         complete: () => resolve(this.#actor.getSnapshot().output!),
       })
     })
+    this.#isOver = true
     this.#actor.stop()
-    await this.#opened?.feed.close()
-    await this.#acknowledged
+    // a run that fails has waited for its iterators already; a deaf one is left to itself
+    const { drainDeadlineMs, failDeadlineMs } = this.#parts.settings.limits
+    const isDrained = output.status === 'finished' || output.status === 'stopped'
+    const patienceMs = isDrained ? drainDeadlineMs : failDeadlineMs
+    if (this.#opened !== undefined) await settlesWithin(this.#opened.feed.close(), patienceMs)
+    if (!(await settlesWithin(this.#acknowledged, patienceMs)) && isDrained) {
+      this.#unacknowledged ??= errorOf({ drain: "a source's committed()" })
+    }
     await this.#opened?.session.close()
     this.durability.end()
-    return outcomeOf(output)
+    return withLate(outcomeOf(output), this.#unacknowledged)
   }
 
   #changed(snapshot: IndexerSnapshot): void {
-    this.#clock.enter(...doingsOf(snapshot))
+    if (snapshot.status === 'active') this.#clock.enter(...doingsOf(snapshot))
+    else this.#clock.stop()
     if (this.#parts.emitter.has('state')) this.#parts.emitter.emit('state', this.#statusOf(snapshot))
   }
 
@@ -284,6 +311,13 @@ function outcomeOf(output: IndexerOutcome): Outcome {
     default:
       throw new Error(`unreachable: ${String(status satisfies never)}`)
   }
+}
+
+/** An error that came when the chart had ended: no outcome hides it. */
+function withLate(outcome: Outcome, error: TailraceError | undefined): Outcome {
+  if (error === undefined || outcome.status === 'superseded') return outcome
+  if (outcome.status === 'failed') return { ...outcome, suppressed: [...outcome.suppressed, error] }
+  return { ...outcome, status: 'failed', error, suppressed: [] }
 }
 
 /** The chart knows deadlines as facts; everything else it was told is an error already. */

@@ -74,10 +74,10 @@ function machinePage(machine: AnyStateMachine): string {
       .flatMap(transitionsOf)
       .map((definition) =>
         row([
-          code(pathOf(definition.source as StateNode)),
+          code(pathOf(definition.source)),
           eventOf(definition),
           guardText(definition.guard),
-          definition.target?.map((target) => code(pathOf(target as StateNode))).join(', ') ?? '',
+          definition.target?.map((target) => code(pathOf(target))).join(', ') ?? '',
           namesOf(definition.actions),
         ]),
       ),
@@ -112,7 +112,7 @@ function diagram(node: StateNode, edges: Map<StateNode, string[]>, depth: number
 function edgesByBox(machine: AnyStateMachine): Map<StateNode, string[]> {
   const edges = new Map<StateNode, string[]>()
   for (const definition of [machine.root, ...stateNodes(machine)].flatMap(transitionsOf)) {
-    const source = definition.source as StateNode
+    const source = definition.source
     for (const target of (definition.target ?? []) as StateNode[]) {
       const sources = lineage(source)
       const targets = lineage(target)
@@ -139,7 +139,7 @@ function edgesByBox(machine: AnyStateMachine): Map<StateNode, string[]> {
 
 /** Root first. */
 function lineage(node: StateNode): StateNode[] {
-  return node.parent === undefined ? [node] : [...lineage(node.parent as StateNode), node]
+  return node.parent === undefined ? [node] : [...lineage(node.parent), node]
 }
 
 function transitionsOf(node: StateNode): AnyTransitionDefinition[] {
@@ -228,7 +228,7 @@ function totalTables(): string {
   const lanes = Object.entries(titles).map(([lane, title]) =>
     totalTable(title, indexerTables[lane as keyof typeof indexerTables] as unknown as Rows, indexerWords),
   )
-  const committer = totalTable('committer', committerTable as unknown as Rows, committerWords)
+  const committer = totalTable('committer', committerTable, committerWords)
   const passed = `\`${passedThrough}\` is left in the step that enters it, so no word ever finds it.\n`
   return [...lanes, committer, passed].join('\n')
 }

@@ -5,9 +5,10 @@
 import pg from 'pg'
 import { ConfigurationError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { settlesWithin } from '../within.ts'
 import { connectionError } from './classify.ts'
 import { pinSession } from './plans.ts'
-import type { QueryText } from './select.ts'
+import type { QueryText } from './reader.ts'
 
 export interface ConnectionOptions {
   readonly connectionString: string
@@ -42,12 +43,12 @@ export async function connectClient(
   options: ConnectionOptions,
   applicationName: string,
   signal: AbortSignal,
-  lost: (error: unknown) => void,
+  lost: (error: unknown, client: pg.Client) => void,
 ): Promise<pg.Client> {
   signal.throwIfAborted()
   const client = new pg.Client(clientConfig(options, applicationName))
   // without a listener an ended connection would be an uncaught exception
-  client.on('error', lost)
+  client.on('error', (error) => lost(error, client))
   const abort = () => destroyClient(client)
   signal.addEventListener('abort', abort, { once: true })
   try {
@@ -69,14 +70,41 @@ export function destroyClient(client: pg.Client): void {
   connection?.stream?.destroy()
 }
 
+/** How long a server may take to say goodbye; then the socket is destroyed. */
+const endDeadlineMs = 1_000
+
+/** Ends the connection and waits until its socket is closed (I16). */
+export async function endClient(client: pg.Client): Promise<void> {
+  const ended = client.end().catch(() => undefined)
+  if (await settlesWithin(ended, endDeadlineMs)) return
+  destroyClient(client)
+  await ended
+}
+
 export interface ReadPool {
   readonly query: QueryText
+  /** Ends every connection, those that are still being made or read from included. Never rejects. */
   end(): Promise<void>
 }
 
 export function readPool(options: ConnectionOptions, applicationName: string, log: Logger): ReadPool {
+  /** Open sockets; `pool.end()` alone would not wait for them to close. */
+  const open = new Map<pg.Client, Promise<void>>()
+  const busy = new Set<pg.Client>()
+  class TrackedClient extends pg.Client {
+    constructor(config?: string | pg.ClientConfig) {
+      super(config)
+      open.set(this, new Promise((resolve) => void this.once('end', resolve)))
+      busy.add(this)
+      this.once('end', () => {
+        open.delete(this)
+        busy.delete(this)
+      })
+    }
+  }
   const pool = new pg.Pool({
     ...clientConfig(options, applicationName),
+    Client: TrackedClient,
     max: options.readConnections,
     // the pins, and a replica that would answer from the past, are checked before the connection serves
     verify: (client: pg.PoolClient, done: (error?: Error) => void) => {
@@ -89,13 +117,22 @@ export function readPool(options: ConnectionOptions, applicationName: string, lo
         .catch((error: unknown) => done(error as Error))
     },
   } as pg.PoolConfig)
+  pool.on('acquire', (client) => busy.add(client as pg.Client))
+  pool.on('release', (_error, client) => busy.delete(client as pg.Client))
   pool.on('error', (error) => log.warn('an idle read connection ended', { error: error.message }))
   return {
     async query(text, values) {
       const result = await pool.query({ text, values: [...values], rowMode: 'array', types: rawText })
       return result.rows as (string | null)[][]
     },
-    end: () => pool.end(),
+    async end() {
+      const ended = Promise.all([pool.end().catch(() => undefined), ...open.values()])
+      // nobody reads any more but a handler that was given up
+      for (const client of busy) destroyClient(client)
+      if (await settlesWithin(ended, endDeadlineMs)) return
+      for (const client of open.keys()) destroyClient(client)
+      await ended
+    },
   }
 }
 

@@ -24,7 +24,7 @@ export interface DeclaredEnum {
 
 /** The drizzle column behind a column of the model. */
 export function drizzleColumn(table: TableModel, column: ColumnModel): PgColumn {
-  const found = getTableColumns(table.definition)[column.property] as PgColumn | undefined
+  const found = getTableColumns(table.definition)[column.property]
   if (found === undefined) throw new TypeError(`table ${table.name} has no drizzle column ${column.property}`)
   return found
 }

@@ -3,13 +3,14 @@ import { randomUUID } from 'node:crypto'
 import { ConfigurationError } from '../errors.ts'
 import type { Position } from '../source/port.ts'
 import type { Casing } from '../staging/table-model.ts'
+import { settlesWithin } from '../within.ts'
 import { checkTables } from './catalog.ts'
-import { connectClient, destroyClient, readPool, targetOf, type ConnectionOptions } from './connection.ts'
+import { connectClient, destroyClient, endClient, readPool, targetOf, type ConnectionOptions } from './connection.ts'
 import { createTableStatements } from './ddl.ts'
 import { install } from './install.ts'
 import { takeOwnership } from './ownership.ts'
-import { readPositions } from './plans.ts'
-import { PostgresSession } from './session.ts'
+import { readPositions, releasePipeline } from './plans.ts'
+import { PostgresSession, releaseDeadlineMs } from './session.ts'
 import type { OpenStore, Resume, Store, StoreSession } from './store.ts'
 
 export type { Store } from './store.ts'
@@ -85,7 +86,9 @@ async function openSession(
     })
     return session
   } catch (error) {
-    await client.end().catch(() => undefined)
+    // whatever was refused after the row was taken: it is given back, so that nobody waits for us
+    await settlesWithin(client.query(releasePipeline, [pipeline, token]), releaseDeadlineMs)
+    await endClient(client)
     signal.throwIfAborted()
     throw error
   } finally {

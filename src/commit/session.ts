@@ -13,14 +13,21 @@ import { GrowingWriter } from '../staging/column/writer.ts'
 import type { Reader } from '../staging/reader.ts'
 import type { TableModel } from '../staging/table.ts'
 import { isTransient } from './classify.ts'
-import { connectClient, destroyClient, type ConnectionOptions, type ReadPool } from './connection.ts'
+import {
+  connectClient,
+  destroyClient,
+  endClient,
+  type ConnectionOptions,
+  type ReadPool,
+} from './connection.ts'
 import type { Taken } from './ownership.ts'
 import * as plans from './plans.ts'
+import { reader } from './reader.ts'
 import { refusal } from './refusal.ts'
-import { reader } from './select.ts'
 import type { Holder, ResolveEnd, Resume, StoreSession, WriteEnd } from './store.ts'
 import { tablePlan, writeTable, type StatementNote, type TablePlan } from './table-statements.ts'
 import { Flight } from './wire/flight.ts'
+import { settlesWithin } from '../within.ts'
 import {
   Frames,
   int8ArrayParameter,
@@ -43,6 +50,9 @@ export interface SessionParts {
 
 /** A buffer larger than this is not kept for the next flight. */
 const keptBufferBytes = 64 * 1024 * 1024
+
+/** How long the end of a run waits for its row to be given up. */
+export const releaseDeadlineMs = 1_000
 
 export class PostgresSession implements StoreSession {
   readonly resume: Resume
@@ -135,7 +145,7 @@ export class PostgresSession implements StoreSession {
   }
 
   destroyWriter(): void {
-    if (this.#client !== undefined) destroyClient(this.#client)
+    if (this.#client !== undefined) this.#lose(this.#client)
   }
 
   close(): Promise<void> {
@@ -144,15 +154,34 @@ export class PostgresSession implements StoreSession {
   }
 
   async #close(): Promise<void> {
-    const { pipeline, token, pool } = this.#parts
     this.#closed.abort()
     const client = this.#client
     this.#client = undefined
-    if (client !== undefined) {
-      await client.query(plans.releasePipeline, [pipeline, token]).catch(() => undefined)
-      await client.end().catch(() => undefined)
+    await Promise.all([this.#release(client), this.#parts.pool.end()])
+  }
+
+  /**
+   * Gives the row up, whatever became of the writer: without it, a commit that was cut would hold the pipeline for as
+   * long as its backend lives. Best effort: a row that cannot be reached is free once its backend is gone.
+   */
+  async #release(writer: pg.Client | undefined): Promise<void> {
+    const { pipeline, token, connection, applicationName } = this.#parts
+    let client = writer
+    const late = new AbortController()
+    const release = async () => {
+      if (client === undefined) {
+        client = await connectClient(connection, applicationName, late.signal, () => undefined)
+        await client.query(plans.endOldBackend, [pipeline, token])
+      }
+      await client.query(plans.releasePipeline, [pipeline, token])
     }
-    await pool.end().catch(() => undefined)
+    const releasing = release()
+    if (!(await settlesWithin(releasing, releaseDeadlineMs))) {
+      late.abort()
+      if (client !== undefined) destroyClient(client)
+      await settlesWithin(releasing, releaseDeadlineMs)
+    }
+    if (client !== undefined) await endClient(client)
   }
 
   // ── the flight ────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,9 +218,13 @@ export class PostgresSession implements StoreSession {
   async #connected(): Promise<pg.Client> {
     if (this.#client !== undefined) return this.#client
     const { connection, applicationName, pipeline, token } = this.#parts
-    const client = await connectClient(connection, applicationName, this.#closed.signal, () =>
-      this.#lose(client),
+    const client = await connectClient(connection, applicationName, this.#closed.signal, (_error, lost) =>
+      this.#lose(lost),
     )
+    if (this.#closed.signal.aborted) {
+      destroyClient(client)
+      throw new Error('the session is closed')
+    }
     this.#client = client
     await client.query(plans.endOldBackend, [pipeline, token])
     return client

@@ -76,6 +76,8 @@ export function wire(parts: () => WireParts) {
       const writing = session.write(group, () => say({ type: 'frames.flushed' }))
       mine.encodeMs = performance.now() - began
       const ended = await writing
+      // cut: the run has ended with this commit in doubt, and what is learnt now comes too late
+      if (silent) return
       switch (ended.end) {
         case 'landed':
           return land('write.landed')
@@ -92,6 +94,7 @@ export function wire(parts: () => WireParts) {
 
     const resolve = async () => {
       const ended = await parts().session.resolve()
+      if (silent) return
       switch (ended.end) {
         case 'landed':
           return land('resolve.landed')
@@ -109,20 +112,22 @@ export function wire(parts: () => WireParts) {
     }
 
     /** A fault of ours must end the run, not the host's process. */
-    const broken = (cause: unknown) => {
-      const error = new FatalError('INTERNAL', `A fault inside tailrace's commit: ${messageOf(cause)}`, {
+    const fault = (cause: unknown) =>
+      new FatalError('INTERNAL', `A fault inside tailrace's commit: ${messageOf(cause)}`, {
         cause,
         phase: 'commit',
       })
-      say({ type: 'write.refused', error, retryInMs: 0 })
-    }
 
     receive((command) => {
       switch (command.type) {
         case 'write':
-          return void write(command.batches).catch(broken)
+          return void write(command.batches).catch((cause: unknown) =>
+            say({ type: 'write.refused', error: fault(cause), retryInMs: 0 }),
+          )
         case 'resolve':
-          return void resolve().catch(broken)
+          return void resolve().catch((cause: unknown) =>
+            say({ type: 'resolve.reverted', error: fault(cause) }),
+          )
         case 'destroy':
           return parts().session.destroyWriter()
         case 'cut':

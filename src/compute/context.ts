@@ -52,16 +52,18 @@ export class HandlerContext {
     return BigInt(this.#checkpoint)
   }
 
-  region(id: string): { publish(body: unknown): void } {
-    return {
+  /** A getter, so that handlers can take it out of the context: `({ db, region }) => …`. */
+  get region(): Context['region'] {
+    return (id) => ({
       publish: () => {
         this.#scope.assertOpen()
+        if (this.preloading) return
         throw new ConfigurationError(
           'NO_REGIONS',
           `region('${id}').publish() needs a region publisher, and this version of tailrace has none yet.`,
           { phase: 'compute' },
         )
       },
-    }
+    })
   }
 }

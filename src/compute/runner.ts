@@ -71,20 +71,25 @@ export class BatchRunner {
     if (!this.#worthwhile) return
     const misses = this.#workspace.misses
     const running: Promise<void>[] = []
-    for (const { block, ref } of blocks) {
-      if (this.#program.item !== undefined) {
-        for (let index = 0; index < block.items.length; index++) {
-          const run = this.#speculate(this.#program.item, block.items[index], { block, ref }, index, signal)
-          if (run !== undefined) running.push(run)
-          await this.#yield(signal)
+    const began = (run: Promise<void> | undefined) => void (run !== undefined && running.push(run))
+    try {
+      // pauses at the end of a turn only: what is asked for within one turn becomes one query
+      for (const numbered of blocks) {
+        const { items } = numbered.block
+        for (let index = 0; this.#program.item !== undefined && index < items.length; index++) {
+          began(this.#speculate(this.#program.item, items[index], numbered, index, signal))
+          if (this.#isTurnOver()) await this.#nextTurn()
+          signal.throwIfAborted()
         }
+        if (this.#program.block !== undefined) {
+          began(this.#speculate(this.#program.block, numbered.block, numbered, -1, signal))
+        }
+        if (this.#isTurnOver()) await this.#nextTurn()
+        signal.throwIfAborted()
       }
-      if (this.#program.block !== undefined) {
-        const run = this.#speculate(this.#program.block, block, { block, ref }, -1, signal)
-        if (run !== undefined) running.push(run)
-      }
+    } finally {
+      await Promise.all(running)
     }
-    await Promise.all(running)
     this.#worthwhile = this.#workspace.misses > misses
   }
 
@@ -104,7 +109,7 @@ export class BatchRunner {
     } catch {
       // seen again, and then reported, in the ordered pass
     }
-    return settleQuietly(undefined, scope)
+    return scope.settle()?.catch(() => undefined)
   }
 
   async #preloadByHand(
@@ -141,11 +146,13 @@ export class BatchRunner {
       for (let index = 0; index < items.length; index++) {
         const handled = this.#invoke(item, items[index], numbered, index, signal)
         if (handled !== undefined) await handled
-        await this.#yield(signal)
+        if (this.#isTurnOver()) await this.#nextTurn()
+        signal.throwIfAborted()
       }
     }
     if (handleBlock !== undefined) await this.#invoke(handleBlock, numbered.block, numbered, -1, signal)
-    await this.#yield(signal)
+    if (this.#isTurnOver()) await this.#nextTurn()
+    signal.throwIfAborted()
   }
 
   /** Runs one handler to its end. A promise only if it has to be waited for. */
@@ -167,8 +174,15 @@ export class BatchRunner {
         throw failureOf(cause, numbered, item, label())
       })
     } catch (cause) {
-      void scope.settle()?.catch(() => undefined)
-      throw failureOf(cause, numbered, item, label())
+      const failure = failureOf(cause, numbered, item, label())
+      const settling = scope.settle()
+      if (settling === undefined) throw failure
+      // an update it has begun must not reach into the next batch
+      return settling
+        .catch(() => undefined)
+        .then(() => {
+          throw failure
+        })
     }
   }
 
@@ -199,13 +213,13 @@ export class BatchRunner {
       : `${this.#program.nameOf(subject)} at item ${item} of ${place}`
   }
 
-  /** @throws the signal's reason */
-  async #yield(signal: AbortSignal): Promise<void> {
-    if (performance.now() - this.#turnBegan >= turnMs) {
-      await nextTurn()
-      this.#turnBegan = performance.now()
-    }
-    signal.throwIfAborted()
+  #isTurnOver(): boolean {
+    return performance.now() - this.#turnBegan >= turnMs
+  }
+
+  async #nextTurn(): Promise<void> {
+    await nextTurn()
+    this.#turnBegan = performance.now()
   }
 }
 
@@ -222,7 +236,7 @@ function failureOf(cause: unknown, { ref }: NumberedBlock, item: number, label: 
   })
 }
 
-async function settleQuietly(result: PromiseLike<unknown> | undefined, scope: HandlerScope): Promise<void> {
+async function settleQuietly(result: PromiseLike<unknown>, scope: HandlerScope): Promise<void> {
   try {
     await result
   } catch {

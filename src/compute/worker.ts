@@ -27,7 +27,13 @@ export function computer(parts: () => ComputerParts) {
 
     const pull = async () => {
       const mine = ++turn
-      const pulled = await parts().feed.pull()
+      let pulled
+      try {
+        pulled = await parts().feed.pull()
+      } catch (error) {
+        if (mine === turn) say({ type: 'batch.failed', error })
+        return
+      }
       if (mine !== turn) return
       batch = pulled
       if (pulled === undefined) return say({ type: 'pull.ended' })
@@ -95,8 +101,14 @@ function isEcho(error: unknown, signal: AbortSignal): boolean {
   if (!signal.aborted) return false
   return (
     error === signal.reason ||
-    (error instanceof TailraceError && error.walk((cause) => cause === signal.reason) !== undefined)
+    (error instanceof TailraceError &&
+      error.walk((cause) => cause === signal.reason || isAbortError(cause)) !== undefined)
   )
+}
+
+/** Many libraries throw an abort error of their own instead of the signal's reason. */
+function isAbortError(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === 'AbortError'
 }
 
 function upToOf({ blocks }: PulledBatch): number {

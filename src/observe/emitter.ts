@@ -30,10 +30,16 @@ export class Emitter {
   emit<N extends IndexerEventName>(name: N, event: IndexerEvents[N]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        ;(listener as Listener<N>)(event)
+        // an async listener is a listener, too: its rejection must not end the host's process
+        const result: unknown = (listener as (event: IndexerEvents[N]) => unknown)(event)
+        if (result instanceof Promise) result.catch((error: unknown) => this.#complain(name, error))
       } catch (error) {
-        this.#log.error(`a listener of '${name}' threw`, { error: String(error) })
+        this.#complain(name, error)
       }
     }
+  }
+
+  #complain(name: IndexerEventName, error: unknown): void {
+    this.#log.error(`a listener of '${name}' threw`, { error: String(error) })
   }
 }

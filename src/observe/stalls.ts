@@ -23,6 +23,7 @@ export class StallClock {
   #compute: ComputeDoing = 'opening'
   #commit: CommitDoing = 'idle'
   #bothMs = 0
+  #stopped = false
   readonly #computeMs: Record<ComputeDoing, number> = {
     opening: 0,
     pull: 0,
@@ -48,6 +49,12 @@ export class StallClock {
     this.#commit = commit
   }
 
+  /** The run is over: time goes on, its account does not. */
+  stop(): void {
+    this.#account()
+    this.#stopped = true
+  }
+
   read(): Stalls {
     this.#account()
     const busy = this.#computeMs.preload + this.#computeMs.handle
@@ -61,6 +68,7 @@ export class StallClock {
   }
 
   #account(): void {
+    if (this.#stopped) return
     const now = this.#now()
     const ms = now - this.#since
     this.#since = now

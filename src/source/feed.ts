@@ -34,8 +34,13 @@ export interface PulledBatch {
 export class Feed {
   readonly #limits: FeedLimits
   readonly #pumps: readonly Pump[]
-  /** Known positions of each source, newest first: stored ones, and those handed out since. */
+  /**
+   * Known positions of each source, oldest first: stored ones, and those handed out since. Never cut above the
+   * committed frontier: a fork of *another* source takes this one back there, too (H25).
+   */
   readonly #positions = new Map<string, StoredPosition[]>()
+  /** Heights at and below which a source can fork no more; undefined: it never forks. */
+  readonly #finalBelow = new Map<string, number | undefined>()
   readonly #say: (event: SourceEvent) => void
   readonly #caughtUp: (source: string) => void
   #counter: number
@@ -55,7 +60,9 @@ export class Feed {
     this.#counter = start.counter
     this.#say = say
     this.#caughtUp = caughtUp
-    for (const source of sources) this.#positions.set(source.id, [...(start.positions.get(source.id) ?? [])])
+    for (const source of sources) {
+      this.#positions.set(source.id, (start.positions.get(source.id) ?? []).toReversed())
+    }
     this.#pumps = sources.map((source) => this.#pump(source, limits.readAheadBytes / sources.length))
   }
 
@@ -72,7 +79,7 @@ export class Feed {
     this.#fullPumps = 0
     this.#saidEnded = false
     for (const pump of this.#pumps) {
-      const recent = this.#positions.get(pump.source.id)!
+      const recent = this.#positions.get(pump.source.id)!.toReversed()
       const [from] = recent
       pump.open(from && plain(from), recent.map(plain))
     }
@@ -114,25 +121,28 @@ export class Feed {
     }
   }
 
+  /** Durable up to here. Positions below the newest that is durable *and* final are needed no more. */
+  landed(committed: number): void {
+    for (const [source, positions] of this.#positions) {
+      const final = this.#finalBelow.get(source) ?? Infinity
+      const anchor = positions.findLastIndex(
+        (position) => position.checkpoint <= committed && position.number <= final,
+      )
+      if (anchor > 0) positions.splice(0, anchor)
+    }
+  }
+
   // ── below: checkpoints ────────────────────────────────────────────────────────────────────────────────────
 
-  /** Positions needed no more: older than the newest that is final. The feed itself needs the newest only. */
   #remember(ref: BlockRef): void {
-    const positions = this.#positions.get(ref.source)!
-    positions.unshift({ ...plain(ref), checkpoint: ref.checkpoint })
-    if (ref.finalBelow === undefined) {
-      positions.length = 1
-      return
-    }
-    const anchor = positions.findIndex((position) => position.number <= ref.finalBelow!)
-    if (anchor !== -1) positions.length = anchor + 1
+    this.#positions.get(ref.source)!.push({ ...plain(ref), checkpoint: ref.checkpoint })
+    this.#finalBelow.set(ref.source, ref.finalBelow)
   }
 
   /** The checkpoint a fork of `source` goes back to: below the first one above `validTo`. */
   #targetOf(source: string, validTo: Position | null): number {
     const positions = this.#positions.get(source)!
-    const orphaned = positions.filter((position) => validTo === null || position.number > validTo.number)
-    const lowest = orphaned.at(-1)
+    const lowest = positions.find((position) => validTo === null || position.number > validTo.number)
     return lowest === undefined ? this.#counter : lowest.checkpoint - 1
   }
 

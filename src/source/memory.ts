@@ -37,10 +37,13 @@ export function memorySource<Item>(options: MemorySourceOptions<Item>): Source<I
       { phase: 'options' },
     )
   }
+  let hasOpened = false
   return {
     id,
     historyDepth,
     async *open({ from, signal }): AsyncGenerator<SourceMessage<Item>> {
+      if (hasOpened && isOneShot(blocks)) throw exhausted(id)
+      hasOpened = true
       let chunk: Block<Item>[] = []
       const above = from?.number ?? -1
       for await (const block of typeof blocks === 'function' ? blocks(from) : blocks) {
@@ -59,6 +62,19 @@ export function memorySource<Item>(options: MemorySourceOptions<Item>): Source<I
       yield { type: 'end' }
     },
   }
+}
+
+/** A generator gives its blocks once; read again it would be empty, and the run would "finish" without them. */
+function isOneShot(blocks: MemorySourceOptions<unknown>['blocks']): boolean {
+  return typeof blocks !== 'function' && (blocks[Symbol.iterator]() as unknown) === blocks
+}
+
+function exhausted(id: string): ConfigurationError {
+  return new ConfigurationError(
+    'SOURCE_EXHAUSTED',
+    `Source '${id}': its \`blocks\` are a generator, which gives them only once, and they are to be read again. Give an array, or a function that starts anew.`,
+    { phase: 'source' },
+  )
 }
 
 /** The same height under another hash: these are not the blocks that were indexed. */

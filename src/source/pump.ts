@@ -94,6 +94,7 @@ export class Pump {
         signal,
       })) {
         if (signal.aborted) return
+        if (typeof message !== 'object' || message === null) throw this.#unknownMessage(message)
         if (message.type === 'end' || message.type === 'fork') {
           this.#ended = message.type === 'end'
           if (message.type === 'fork') {
@@ -119,20 +120,22 @@ export class Pump {
       case 'blocks': {
         if (message.head !== undefined) this.#head = Math.max(this.#head ?? 0, message.head)
         this.#finalized = message.finalized ?? this.#finalized
+        if (!Array.isArray(message.blocks)) {
+          throw this.#malformed('gave a message of type "blocks" whose `blocks` is not an array')
+        }
         for (const block of message.blocks) this.#buffer.push(this.#accept(block))
         if (message.blocks.length > 0) this.#events.changed()
         return
       }
       default:
-        throw new ConfigurationError(
-          'SOURCE_MESSAGE',
-          `Source '${this.source.id}' gave a message of unknown type ${JSON.stringify((message as { type?: unknown }).type)}; a source yields blocks, fork, caughtUp and end.`,
-          { phase: 'source' },
-        )
+        throw this.#unknownMessage(message)
     }
   }
 
   #accept(block: Block): ReadBlock {
+    if (typeof block !== 'object' || block === null || !Array.isArray(block.items)) {
+      throw this.#malformed('gave a block without an array of `items`')
+    }
     const { number } = block
     if (!Number.isSafeInteger(number) || number < 0) {
       throw this.#misordered(`gave a block with number ${String(number)}; numbers are whole and ≥ 0`)
@@ -164,6 +167,19 @@ export class Pump {
     })
     this.#room = undefined
     if (!signal.aborted) this.#events.full(false)
+  }
+
+  #unknownMessage(message: unknown): ConfigurationError {
+    const type = (message as { type?: unknown } | null | undefined)?.type
+    return this.#malformed(`gave a message of unknown type ${JSON.stringify(type)}`)
+  }
+
+  #malformed(what: string): ConfigurationError {
+    return new ConfigurationError(
+      'SOURCE_MESSAGE',
+      `Source '${this.source.id}' ${what}; a source yields blocks ({ number, items }), fork, caughtUp and end.`,
+      { phase: 'source' },
+    )
   }
 
   #misordered(what: string): FatalError {

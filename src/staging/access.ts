@@ -7,7 +7,7 @@ import { keyRowOf, patchRow } from './patch.ts'
 import type { Scope } from './scope.ts'
 import type { Staging } from './staging.ts'
 import type { KeyId, Row } from './table.ts'
-import { completeRow, describeKey, keyIdOfRow, keyOf } from './table-row.ts'
+import { completeRow, describeKey, handedOut, keyIdOfRow, keyOf } from './table-row.ts'
 import type { TableLog } from './table-log.ts'
 
 /** What every access shares; one per run. */
@@ -32,9 +32,9 @@ export class Access {
     this.#scope.assertOpen()
     const canonical = keyRowOf(this.#log.model, key)
     const id = keyIdOfRow(this.#log.model, canonical)
-    const pending = this.#scope.pendingOn(this.#log, id)
-    if (pending !== undefined) return pending.then(() => this.#read(id, canonical))
-    return this.#read(id, canonical)
+    if (!this.#scope.isPending(this.#log, id)) return this.#read(id, canonical)
+    // in its place among the changes: after those called before it, before those called after it
+    return quiet(this.#scope.enqueue(this.#log, id, () => this.#read(id, canonical)))
   }
 
   getOrThrow(key: unknown): Promise<Row> {
@@ -46,15 +46,25 @@ export class Access {
   }
 
   getMany(keys: readonly unknown[]): Promise<(Row | undefined)[]> {
-    return Promise.all(keys.map((key) => this.get(key)))
+    return quiet(Promise.all(keys.map((key) => this.get(key))))
   }
 
   find(options?: FindOptions<Row>): Promise<Row[]> {
     this.#scope.assertOpen()
-    const query = parseFind(this.#log.model, options)
-    const ask = () => this.#ports.finder.find(this.#log, query, this.#scope.overlay?.get(this.#log))
-    const pending = this.#scope.pendingOf(this.#log)
-    return this.#harmless(pending.length === 0 ? ask() : Promise.all(pending).then(ask))
+    const log = this.#log
+    const query = parseFind(log.model, options)
+    // rows that are still being worked out take part with the value they will have at this point of the program
+    const late = new Map<KeyId, Promise<Row | null | undefined>>()
+    for (const id of this.#scope.pendingOf(log)) {
+      late.set(
+        id,
+        this.#scope.enqueue(log, id, () => this.#known(id)),
+      )
+    }
+    const overlay = this.#scope.overlay?.get(log)
+    const found = this.#ports.finder.find(log, query, overlay && new Map(overlay), late)
+    if (log.model.copied.length === 0) return quiet(found)
+    return quiet(found.then((rows) => rows.map((row) => handedOut(log.model, row))))
   }
 
   insert(row: unknown): void {
@@ -62,7 +72,7 @@ export class Access {
     const complete = completeRow(this.#log.model, row as Row)
     const id = keyIdOfRow(this.#log.model, complete)
     this.#change(id, () => {
-      if (this.#known(id) != null) throw this.#duplicate(complete)
+      if ((this.#known(id) ?? null) !== null) throw this.#duplicate(complete)
       this.#stage(id, complete, complete, true)
     })
   }
@@ -85,19 +95,22 @@ export class Access {
     this.#scope.assertOpen()
     const canonical = keyRowOf(this.#log.model, key)
     const id = keyIdOfRow(this.#log.model, canonical)
-    const waits = this.#scope.pendingOn(this.#log, id) !== undefined
-    if (!waits && this.#known(id) !== undefined) {
+    const known = this.#known(id)
+    if (known !== undefined && !this.#scope.isPending(this.#log, id)) {
       // applied now, not one microtask later: whatever is called next must see it
       try {
-        return Promise.resolve(this.#patch(id, canonical, patch))
+        return Promise.resolve(this.#patch(id, canonical, known, patch))
       } catch (error) {
         return this.#harmless(Promise.reject(error as Error))
       }
     }
     return this.#harmless(
-      this.#scope.enqueue(this.#log, id, async () => {
-        if (this.#known(id) === undefined) await this.#ports.loader.load(this.#log, id, canonical)
-        return this.#patch(id, canonical, patch)
+      this.#scope.enqueue(this.#log, id, () => {
+        const before = this.#known(id)
+        if (before !== undefined) return this.#patch(id, canonical, before, patch)
+        return this.#ports.loader
+          .load(this.#log, id, canonical)
+          .then((loaded) => this.#patch(id, canonical, loaded ?? null, patch))
       }),
     )
   }
@@ -106,8 +119,11 @@ export class Access {
 
   #read(id: KeyId, key: Row): Promise<Row | undefined> {
     const known = this.#known(id)
-    if (known !== undefined) return Promise.resolve(known ?? undefined)
-    return this.#harmless(this.#ports.loader.load(this.#log, id, key))
+    const { model } = this.#log
+    if (known !== undefined) return Promise.resolve(known === null ? undefined : handedOut(model, known))
+    const loading = this.#ports.loader.load(this.#log, id, key)
+    if (model.copied.length === 0) return loading
+    return quiet(loading.then((row) => row && handedOut(model, row)))
   }
 
   /** The row as this scope sees it; null: known to be absent; undefined: only the database knows. */
@@ -122,17 +138,18 @@ export class Access {
 
   /** Now, or after the changes of this row that are still being worked out. */
   #change(id: KeyId, change: () => void): void {
-    if (this.#scope.pendingOn(this.#log, id) === undefined) return change()
+    if (!this.#scope.isPending(this.#log, id)) return change()
     this.#scope.enqueue(this.#log, id, change).catch((error: unknown) => this.#scope.fail(error))
   }
 
-  #patch(id: KeyId, key: Row, patch: unknown): Row {
-    const row = this.#known(id)
-    if (row == null) throw this.#notFound(key)
-    const given: unknown = typeof patch === 'function' ? (patch as (row: Row) => unknown)(row) : patch
-    const patched = patchRow(this.#log.model, row, given)
+  #patch(id: KeyId, key: Row, row: Row | null, patch: unknown): Row {
+    if (row === null) throw this.#notFound(key)
+    const { model } = this.#log
+    const given: unknown =
+      typeof patch === 'function' ? (patch as (row: Row) => unknown)(handedOut(model, row)) : patch
+    const patched = patchRow(model, row, given)
     this.#stage(id, patched, patched, false)
-    return patched
+    return handedOut(model, patched)
   }
 
   #stage(id: KeyId, key: Row, row: Row | null, fresh: boolean): void {
@@ -174,6 +191,12 @@ export class Access {
       { table: model.name, key },
     )
   }
+}
+
+/** A read that nobody awaits may fail without ending the host's process. */
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined)
+  return promise
 }
 
 /** `db` of one handler run: one accessor per table, made when it is first used. */

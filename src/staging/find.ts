@@ -12,7 +12,7 @@ import { comparator, parseOrder, type OrderTerm } from './order.ts'
 import type { Reader } from './reader.ts'
 import { keyIdOfRow } from './table-row.ts'
 import type { Staging } from './staging.ts'
-import type { Row, TableModel } from './table.ts'
+import type { KeyId, Row, TableModel } from './table.ts'
 import type { TableLog } from './table-log.ts'
 import type { Entry } from './entry.ts'
 import { evaluate, invalid, parseWhere, type Predicate } from './where.ts'
@@ -33,23 +33,45 @@ interface Answer {
   readonly asked: number | undefined
 }
 
+/** Asked for beyond what is needed, so that an answer lasts when the batch goes on to change some of its rows. */
+const spareRows = 16
+
 /** @throws HandlerError `INVALID_WHERE` */
 export function parseFind(model: TableModel, options: FindOptions<Row> = {}): ParsedFind {
   const limit = countOf(model, 'limit', options.limit)
+  const predicate = parseWhere(model, options.where)
+  const order = parseOrder(model, options.orderBy)
   return {
-    predicate: parseWhere(model, options.where),
-    order: parseOrder(model, options.orderBy),
+    predicate,
+    order,
     limit,
     offset: countOf(model, 'offset', options.offset) ?? 0,
-    text: JSON.stringify([options.where, options.orderBy], distinctly),
+    text: JSON.stringify([
+      spelled(predicate),
+      order.map((term) => [term.column.property, term.descending, term.nullsFirst]),
+    ]),
   }
 }
 
-/** What JSON would confuse: bigints, and NaN with the infinities. */
-function distinctly(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return `${value}n`
-  if (typeof value === 'number' && !Number.isFinite(value)) return `#${value}`
-  return value
+/** A predicate as plain data; values as Postgres would print them, so that no two are confused. */
+function spelled(predicate: Predicate): unknown {
+  switch (predicate.kind) {
+    case 'and':
+    case 'or':
+      return [predicate.kind, ...predicate.parts.map(spelled)]
+    case 'not':
+      return ['not', spelled(predicate.part)]
+    case 'isNull':
+      return ['isNull', predicate.column.property, predicate.negated]
+    case 'in': {
+      const { codec, property } = predicate.column
+      return ['in', property, ...predicate.values.map((value) => codec.print(value))]
+    }
+    case 'compare':
+      return [predicate.op, predicate.column.property, predicate.column.codec.print(predicate.value)]
+    default:
+      throw new Error(`unreachable: ${String(predicate satisfies never)}`)
+  }
 }
 
 function countOf(model: TableModel, name: 'limit' | 'offset', value: number | undefined): number | undefined {
@@ -79,28 +101,44 @@ export class Finder {
     this.#answers = new Map()
   }
 
-  /** @param overlay changes that only the caller sees (the speculative pass), by entry id */
-  async find(log: TableLog, query: ParsedFind, overlay?: ReadonlyMap<unknown, Row | null>): Promise<Row[]> {
+  /**
+   * @param overlay changes that only the caller sees (the speculative pass), as of the call
+   * @param late rows whose value as of the call is still being worked out; undefined: only the database knows it
+   */
+  async find(
+    log: TableLog,
+    query: ParsedFind,
+    overlay: ReadonlyMap<KeyId, Row | null> | undefined,
+    late: ReadonlyMap<KeyId, Promise<Row | null | undefined>>,
+  ): Promise<Row[]> {
     const called = this.#staging.now
     const matches: Row[] = []
-    let displacing = overlay?.size ?? 0
-    for (const entry of log.held) {
-      if (overlay?.has(entry.id) === true) continue
+    const { entries, unseen } = log.held.concernedBy(query.predicate)
+    let displacing = (overlay?.size ?? 0) + late.size + unseen
+    for (const entry of entries) {
+      if (overlay?.has(entry.id) === true || late.has(entry.id)) continue
       if (entry.row !== null && evaluate(query.predicate, entry.row) === true) matches.push(entry.row)
       if (mayBeHit(entry, query.predicate)) displacing++
     }
-    for (const row of overlay?.values() ?? []) {
-      if (row !== null && evaluate(query.predicate, row) === true) matches.push(row)
+    for (const [id, row] of overlay ?? []) {
+      if (row !== null && !late.has(id) && evaluate(query.predicate, row) === true) matches.push(row)
     }
     const wanted = query.limit === undefined ? undefined : query.offset + query.limit
     if (wanted === 0) return []
     const hits = await this.#ask(log, query, wanted === undefined ? undefined : wanted + displacing)
+    const worked = new Set<KeyId>()
+    for (const [id, working] of late) {
+      const row = await working
+      if (row === undefined) continue
+      worked.add(id)
+      if (row !== null && evaluate(query.predicate, row) === true) matches.push(row)
+    }
     const rows = matches
     for (const row of hits) {
       const id = keyIdOfRow(log.model, row)
       const entry = log.entries.get(id)
       const shadowed = entry?.newest !== undefined && entry.heldSince <= called
-      if (!shadowed && overlay?.has(id) !== true) rows.push(row)
+      if (!shadowed && overlay?.has(id) !== true && !worked.has(id)) rows.push(row)
     }
     return rows.toSorted(comparator(query.order)).slice(query.offset, wanted)
   }
@@ -117,7 +155,8 @@ export class Finder {
       const complete = known.asked === undefined || rows.length < known.asked
       if (complete || (limit !== undefined && limit <= known.asked)) return rows
     }
-    const answer = { asked: limit, rows: this.#query(log, query, limit) }
+    const asked = limit === undefined ? undefined : limit + spareRows
+    const answer = { asked, rows: this.#query(log, query, asked) }
     answer.rows.catch(() => answers.delete(query.text))
     answers.set(query.text, answer)
     return answer.rows

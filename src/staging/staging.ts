@@ -3,7 +3,7 @@
  *
  * Maintained invariants: the batches are in checkpoint order and only their head is ever frozen into a group
  * (I2); a frozen group's rows never change (H5, H6, H73); what is uncommitted is never evicted; nothing is
- * released or evicted while a batch runs or a load is in flight (H12, H16).
+ * released or evicted while a batch runs or a load that will be remembered is in flight (H12, H16).
  */
 import type { BlockRef } from '../block.ts'
 import { FatalError } from '../errors.ts'
@@ -24,7 +24,7 @@ export class Staging {
   readonly tables: ReadonlyMap<string, TableLog>
   readonly #budgetBytes: number
   /** Handled, not landed; in order. */
-  #batches: StagedBatch[] = []
+  readonly #batches: StagedBatch[] = []
   /** Landed, their versions not yet released. */
   #landed: StagedBatch[] = []
   #open: StagedBatch | undefined
@@ -55,7 +55,7 @@ export class Staging {
     return this.#batches
   }
 
-  /** Grows with every cut: a load of an older generation is discarded. */
+  /** Grows when loads in flight must not be remembered any more: with every cut, and when they outlive their batch. */
   get generation(): number {
     return this.#generation
   }
@@ -77,6 +77,8 @@ export class Staging {
 
   begin(blocks: readonly BlockRef[], collapses: boolean): StagedBatch {
     if (this.#open !== undefined) throw new Error('a batch is open already')
+    // a load that outlived its batch was not awaited: nobody needs it, and it must not hold up what is settled here
+    if (this.#loads > 0) this.#generation++
     this.#settle()
     this.#open = new StagedBatch(++this.#orders, blocks, collapses)
     return this.#open
@@ -101,10 +103,7 @@ export class Staging {
       newest.checkpoint = origin.checkpoint
       newest.item = origin.item
     } else {
-      if (newest === undefined) {
-        entry.heldSince = ++this.#sequence
-        log.held.add(entry)
-      }
+      if (newest === undefined) entry.heldSince = ++this.#sequence
       entry.newest = new Version(
         batch,
         origin.checkpoint,
@@ -119,6 +118,7 @@ export class Staging {
       this.#uncommittedBytes += bytes
     }
     entry.row = row
+    log.held.add(entry)
   }
 
   /** The open batch's handlers ended: it is staged. */
@@ -162,6 +162,7 @@ export class Staging {
    * @returns how many batches went or were trimmed
    */
   cut(target: number): { readonly dropped: number; readonly trimmed: number } {
+    if (this.#open !== undefined) throw new Error('a batch is open')
     this.#generation++
     this.#release()
     let dropped = 0
@@ -195,7 +196,6 @@ export class Staging {
   // ── memory ────────────────────────────────────────────────────────────────────────────────────────────────
 
   #settle(): void {
-    if (this.#loads > 0) return
     this.#release()
     let excess = this.#uncommittedBytes + this.cacheBytes - this.#budgetBytes
     for (const log of this.tables.values()) {

@@ -3,6 +3,7 @@
  * are a cache of rows read or committed, absent ones included (H19).
  */
 import { Entry } from './entry.ts'
+import { HeldEntries } from './held.ts'
 import type { KeyId, Row, TableModel } from './table.ts'
 import { rowBytes } from './table-row.ts'
 
@@ -12,8 +13,7 @@ export const entryBytes = 150
 export class TableLog {
   readonly model: TableModel
   readonly entries = new Map<KeyId, Entry>()
-  /** Entries with versions: what every look-up must overlay. */
-  readonly held = new Set<Entry>()
+  readonly held = new HeldEntries()
   cacheBytes = 0
   #sweep: Iterator<Entry> | undefined
 
@@ -21,16 +21,15 @@ export class TableLog {
     this.model = model
   }
 
-  /** Remembers what the database holds, unless something newer is staged or known. */
+  /**
+   * Remembers what the database holds of a row of which nothing is known. Of a staged one it is not kept: its own
+   * commit may have landed before the row was read, and `base` is the value before every version.
+   */
   remember(id: KeyId, key: Row, row: Row | null): void {
-    const known = this.entries.get(id)
-    if (known === undefined) {
-      const entry = new Entry(id, row ?? key, row)
-      this.entries.set(id, entry)
-      this.setBase(entry, row)
-    } else if (known.base === undefined) {
-      this.setBase(known, row)
-    }
+    if (this.entries.has(id)) return
+    const entry = new Entry(id, row ?? key, row)
+    this.entries.set(id, entry)
+    this.setBase(entry, row)
   }
 
   setBase(entry: Entry, row: Row | null | undefined): void {

@@ -38,7 +38,7 @@ export function tableModelOf(
   const keys = keyProperties(name, table, isKeyedTable(definition) ? definition.keys : undefined)
   const isKey = new Set(keys)
   const columns = Object.entries(getTableColumns(table)).map(([property, column]) =>
-    columnModel(name, property, column as PgColumn, isKey.has(property), options.casing),
+    columnModel(name, property, column, isKey.has(property), options.casing),
   )
   const schema = config.schema ?? 'public'
   refuseName(name, 'schema', schema)
@@ -47,7 +47,8 @@ export function tableModelOf(
   refuseActions(name, config.foreignKeys)
   const key = keys.map((property) => columns.find((column) => column.property === property)!)
   refuseUnfitKeys(name, key)
-  return { name, schema, sqlName: config.name, columns, key, definition: table }
+  const copied = columns.filter(({ codec }) => codec.copy !== undefined)
+  return { name, schema, sqlName: config.name, columns, key, copied, definition: table }
 }
 
 function columnModel(

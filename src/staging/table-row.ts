@@ -45,6 +45,19 @@ export function completeRow(model: TableModel, input: Readonly<Record<string, un
   return Object.freeze(row)
 }
 
+/** The row as handlers get it: with copies of what cannot be frozen, so that nobody changes what is staged (I17, H9). */
+export function handedOut(model: TableModel, row: Row): Row {
+  let copy: Record<string, unknown> | undefined
+  for (const { codec, property } of model.copied) {
+    const value = row[property]
+    const own = value === null ? null : codec.copy!(value)
+    if (own === value) continue
+    copy ??= { ...row }
+    copy[property] = own
+  }
+  return copy === undefined ? row : Object.freeze(copy)
+}
+
 /** The key of a row: the value of a single column, or an object of the columns of a composite key. */
 export function keyOf(model: TableModel, row: Row): unknown {
   const { key } = model

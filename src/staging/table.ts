@@ -29,5 +29,7 @@ export interface TableModel {
   readonly columns: readonly ColumnModel[]
   /** One or more columns, in declared order. */
   readonly key: readonly ColumnModel[]
+  /** Columns whose values cannot be frozen: handlers get copies of them. */
+  readonly copied: readonly ColumnModel[]
   readonly definition: PgTable
 }

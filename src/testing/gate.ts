@@ -12,7 +12,7 @@ export class Gate {
   readonly name: string
   #isHeld = false
   #waiting: Arrival[] = []
-  #failures: unknown[] = []
+  readonly #failures: unknown[] = []
   #watchers: { readonly count: number; resolve(): void }[] = []
   #passed = 0
 
@@ -67,7 +67,7 @@ export class Gate {
   enter(signal?: AbortSignal): Promise<void> | undefined {
     if (this.#failures.length > 0) {
       this.#passed++
-      return Promise.reject(this.#failures.shift() as Error)
+      return Promise.reject(this.#failures.shift())
     }
     if (!this.#isHeld || signal?.aborted === true) {
       this.#passed++

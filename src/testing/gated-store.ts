@@ -11,6 +11,7 @@ export interface StoreGates {
   readonly write: Gate
   /** After the database has answered, before the answer is heard. Failing it: the answer was lost. */
   readonly written: Gate
+  /** Before the pipeline's row is taken again. Failing it: that could not be asked. */
   readonly resolve: Gate
   readonly close: Gate
 }
@@ -39,7 +40,7 @@ export function gatedStore(store: Store): { readonly store: Store; readonly gate
     store: {
       casing: store.casing,
       async open(request) {
-        await gates.open.enter()
+        await gates.open.enter(request.signal)
         return gated(await store.open(request), gates)
       },
     },
@@ -80,7 +81,11 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
       return ended
     },
     async resolve() {
-      await gates.resolve.enter()
+      try {
+        await gates.resolve.enter()
+      } catch (error) {
+        return { end: 'lost', error }
+      }
       const resolved = await session.resolve()
       if (resolved.end !== 'notLanded' || !landedUnheard) return resolved
       landedUnheard = false

@@ -58,9 +58,10 @@ class Database {
   }
 
   rows(name: string): Row[] {
+    if (this.models.size === 0) return []
     const model = this.models.get(name)
     const table = this.tables.get(name)
-    if (model === undefined || table === undefined) throw new Error(`no run has opened a table '${name}'`)
+    if (model === undefined || table === undefined) throw new Error(`there is no table '${name}'`)
     return [...table.values()].toSorted(comparator(parseOrder(model, undefined)))
   }
 

@@ -16,7 +16,7 @@ import type { TablesWithKeys } from '../staging/keyed.ts'
 import { comparator, parseOrder } from '../staging/order.ts'
 import { keyRowOf, patchRow } from '../staging/patch.ts'
 import { tableModelOf, type Casing } from '../staging/table-model.ts'
-import { completeRow, describeKey, keyIdOfRow, keyOf } from '../staging/table-row.ts'
+import { completeRow, describeKey, handedOut, keyIdOfRow, keyOf } from '../staging/table-row.ts'
 import type { KeyId, Row, TableModel } from '../staging/table.ts'
 import { evaluate } from '../staging/where.ts'
 
@@ -73,21 +73,25 @@ class PlainTable {
   }
 
   async get(key: unknown): Promise<Row | undefined> {
-    return this.#rows.get(this.#idOf(key))
+    const row = this.#rows.get(this.#idOf(key))
+    return row && handedOut(this.#model, row)
   }
 
   async getOrThrow(key: unknown): Promise<Row> {
-    return this.#rows.get(this.#idOf(key)) ?? this.#missing(key)
+    return (await this.get(key)) ?? this.#missing(key)
   }
 
-  async getMany(keys: readonly unknown[]): Promise<(Row | undefined)[]> {
-    return keys.map((key) => this.#rows.get(this.#idOf(key)))
+  getMany(keys: readonly unknown[]): Promise<(Row | undefined)[]> {
+    return Promise.all(keys.map((key) => this.get(key)))
   }
 
   async find(options?: FindOptions<Row>): Promise<Row[]> {
     const { predicate, order, offset, limit } = parseFind(this.#model, options)
     const matches = [...this.#rows.values()].filter((row) => evaluate(predicate, row) === true)
-    return matches.toSorted(comparator(order)).slice(offset, limit === undefined ? undefined : offset + limit)
+    return matches
+      .toSorted(comparator(order))
+      .slice(offset, limit === undefined ? undefined : offset + limit)
+      .map((row) => handedOut(this.#model, row))
   }
 
   insert(input: Row): void {
@@ -118,12 +122,13 @@ class PlainTable {
     try {
       const id = this.#idOf(key)
       const row = this.#rows.get(id) ?? this.#missing(key)
-      const given: unknown = typeof patch === 'function' ? (patch as (row: Row) => unknown)(row) : patch
+      const given: unknown =
+        typeof patch === 'function' ? (patch as (row: Row) => unknown)(handedOut(this.#model, row)) : patch
       const patched = patchRow(this.#model, row, given)
       this.#rows.set(id, patched)
-      return Promise.resolve(patched)
+      return Promise.resolve(handedOut(this.#model, patched))
     } catch (error) {
-      return Promise.reject(error as Error)
+      return Promise.reject(error)
     }
   }
 

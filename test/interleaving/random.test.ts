@@ -1,6 +1,6 @@
 /**
  * Random programs under random schedules of every port: what every handler read, and the final tables, equal those of the
- * naive sequential executor. A failure prints its seed; `SEED=<n>` replays it.
+ * naive sequential executor. A failure prints its seed; `SEED=<n>` replays it, `SHRINK=0` leaves it as it was found.
  */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -14,6 +14,6 @@ test('I2 I4 I6 I7 I8 I10: random programs under random schedules', { timeout: 30
     fc.asyncProperty(cases, fc.scheduler(), async (given, schedule) => {
       await check(given, schedule, inMemory())
     }),
-    { numRuns: runs, ...(seed === undefined ? {} : { seed }) },
+    { numRuns: runs, endOnFailure: process.env['SHRINK'] === '0', ...(seed === undefined ? {} : { seed }) },
   )
 })

@@ -20,8 +20,13 @@ export interface Case {
   readonly stagedBytes: number
   readonly groupLatencyMs: number
   readonly preload: boolean
-  readonly disturbance: 'none' | 'stop' | 'abort' | 'answer lost' | 'connection lost' | 'handler fails'
-  /** After this many scheduled port calls the disturbance happens. */
+  /** One after the other, over as many runs as it takes. */
+  readonly disturbances: readonly Disturbance[]
+}
+
+export interface Disturbance {
+  readonly what: 'stop' | 'abort' | 'answer lost' | 'connection lost' | 'handler fails'
+  /** It happens so many port calls after the run began, or after the disturbance before it. */
   readonly after: number
 }
 
@@ -35,22 +40,21 @@ const blocks: fc.Arbitrary<readonly Block<ProgramItem>[]> = fc
     })),
   )
 
+const disturbance: fc.Arbitrary<Disturbance> = fc.record({
+  what: fc.constantFrom('stop', 'abort', 'answer lost', 'connection lost', 'handler fails'),
+  after: fc.integer({ min: 0, max: 40 }),
+})
+
 export const cases: fc.Arbitrary<Case> = fc.record({
   blocks,
   batchItems: fc.constantFrom(1, 1, 2, 100),
   stagedBytes: fc.constantFrom(1, 1, 2_000, 1_000_000),
-  groupLatencyMs: fc.constantFrom(0, 1_000),
+  groupLatencyMs: fc.constantFrom(0, 1_000, 1_000),
   preload: fc.boolean(),
-  disturbance: fc.constantFrom(
-    'none',
-    'none',
-    'stop',
-    'abort',
-    'answer lost',
-    'connection lost',
-    'handler fails',
+  disturbances: fc.oneof(
+    { weight: 2, arbitrary: fc.constant([]) },
+    { weight: 3, arbitrary: fc.array(disturbance, { minLength: 1, maxLength: 2 }) },
   ),
-  after: fc.integer({ min: 0, max: 40 }),
 })
 
 /** What happened in a case; a soak counts these, so that nobody believes in cases that never occur. */
@@ -78,50 +82,120 @@ export function inMemory(): StoreUnderTest {
   }
 }
 
+/** A case that takes longer than this will never end. */
+const patienceMs = 15_000
+
 /**
- * Runs the case to its end, over as many runs as it takes, and compares: every value that a handler read, the tables at
- * the end, and the tables each time a run was cut short.
- * @throws when a run ends as it must not, or something differs
+ * Runs the case to its end, over as many runs as it takes, and compares: every value that a handler read, in runs that
+ * were cut short as well; the tables each time a commit has landed; the tables at the end of every run.
+ * @throws when a run ends as it must not, does not end, or something differs
  */
 export async function check(given: Case, schedule: Scheduler, under: StoreUnderTest): Promise<Mix> {
   const mix: Mix = { commitDuringRead: false, severalStaged: false, fullBudget: false, abort: false }
+  const expected = new Expected(given.blocks)
+  const whole = await expected.upTo(Infinity)
   const reads: Readings = new Map()
-  let outcome = await runOnce(given, schedule, under, reads, mix)
-  for (let runs = 1; outcome.status !== 'finished'; runs++) {
-    if (given.disturbance === 'none' || runs > 2) {
-      throw outcome.status === 'failed' ? outcome.error : new Error(`ended ${outcome.status}`)
-    }
+  const disturbances = [...given.disturbances]
+  for (let runs = 1; ; runs++) {
+    const before = disturbances.length
+    const outcome = await runOnce(given, disturbances, schedule, under, expected, reads, mix)
+    for (const [read, value] of reads) assert.deepEqual(value, whole.reads.get(read), `what ${read} read`)
+    if (outcome.status === 'finished') break
     const { committed } = outcome
-    const prefix = await reference(given.blocks.filter((block) => block.number <= committed))
-    assert.deepEqual(await under.rows(), prefix.rows, `the tables after ${given.disturbance} at ${committed}`)
-    outcome = await runOnce({ ...given, disturbance: 'none' }, schedule, under, reads, mix)
+    const { rows } = await expected.upTo(Number(committed))
+    assert.deepEqual(
+      await under.rows(),
+      rows,
+      `the tables after a run that ${outcome.status} at ${committed}`,
+    )
+    if (before > disturbances.length) continue
+    throw outcome.status === 'failed' ? outcome.error : new Error(`run ${runs} ended ${outcome.status}`)
   }
-  const whole = await reference(given.blocks)
-  assert.deepEqual(Object.fromEntries(reads), Object.fromEntries(whole.reads))
-  assert.deepEqual(await under.rows(), whole.rows)
+  assert.deepEqual([...reads.keys()].toSorted(), [...whole.reads.keys()].toSorted(), 'what was read')
+  assert.deepEqual(await under.rows(), whole.rows, 'the tables at the end')
   return mix
 }
 
-async function reference(of: readonly Block<ProgramItem>[]): Promise<{ reads: Readings; rows: Rows }> {
-  const reads: Readings = new Map()
-  const rows = await referenceRun({ blocks: of, tables, handle: programHandler(reads) })
-  return { reads, rows: Object.fromEntries(rows) }
+/** What the naive executor reads, and arrives at, after each block. */
+class Expected {
+  readonly #blocks: readonly Block<ProgramItem>[]
+  readonly #known = new Map<number, Promise<{ readonly reads: Readings; readonly rows: Rows }>>()
+
+  constructor(blocks: readonly Block<ProgramItem>[]) {
+    this.#blocks = blocks
+  }
+
+  upTo(last: number): Promise<{ readonly reads: Readings; readonly rows: Rows }> {
+    let known = this.#known.get(last)
+    if (known === undefined) {
+      known = this.#run(this.#blocks.filter((block) => block.number <= last))
+      this.#known.set(last, known)
+    }
+    return known
+  }
+
+  async #run(blocks: readonly Block<ProgramItem>[]): Promise<{ reads: Readings; rows: Rows }> {
+    const reads: Readings = new Map()
+    const rows = await referenceRun({ blocks, tables, handle: programHandler(reads) })
+    return { reads, rows: Object.fromEntries(rows) }
+  }
 }
 
+/** The same store; each time a commit has landed the tables are looked at, before anybody hears of it. */
+function watched(
+  { store, rows }: StoreUnderTest,
+  expected: Expected,
+  differs: (error: unknown) => void,
+): Store {
+  return {
+    casing: store.casing,
+    async open(request) {
+      const session = await store.open(request)
+      return {
+        resume: session.resume,
+        reader: session.reader,
+        async write(group, flushed) {
+          const ended = await session.write(group, flushed)
+          if (ended.end !== 'landed') return ended
+          const there = await rows()
+          try {
+            assert.deepEqual(there, (await expected.upTo(group.upTo)).rows, `the tables at ${group.upTo}`)
+          } catch (error) {
+            differs(error)
+          }
+          return ended
+        },
+        resolve: () => session.resolve(),
+        destroyWriter: () => session.destroyWriter(),
+        close: () => session.close(),
+      }
+    },
+  }
+}
+
+/** @param disturbances those that happen are taken out */
 async function runOnce(
   given: Case,
+  disturbances: Disturbance[],
   schedule: Scheduler,
   under: StoreUnderTest,
+  expected: Expected,
   reads: Readings,
   mix: Mix,
 ): Promise<Outcome> {
-  const { store, gates } = gatedStore(under.store)
+  const differences: unknown[] = []
+  const { store, gates } = gatedStore(watched(under, expected, (error) => differences.push(error)))
   const program = programHandler(reads)
   let calls = 0
   let writing = 0
   let failing = false
   const port = async (label: string) => {
-    if (calls++ === given.after) disturb()
+    const [next] = disturbances
+    if (next !== undefined && calls++ >= next.after) {
+      calls = 0
+      disturbances.shift()
+      disturb(next.what)
+    }
     await schedule.schedule(Promise.resolve(), label)
   }
   const scheduled: Store = {
@@ -130,15 +204,18 @@ async function runOnce(
       await port('open')
       const session = await store.open(request)
       const { reader } = session
-      const read = async () => {
+      const read = async <T>(reading: () => Promise<T>) => {
         if (writing > 0) mix.commitDuringRead = true
         await port('load')
+        const rows = await reading()
+        await port('loaded')
+        return rows
       }
       return {
-        ...session,
+        resume: session.resume,
         reader: {
-          byKeys: async (model, keys) => (await read(), reader.byKeys(model, keys)),
-          find: async (model, query) => (await read(), reader.find(model, query)),
+          byKeys: (model, keys) => read(() => reader.byKeys(model, keys)),
+          find: (model, query) => read(() => reader.find(model, query)),
         },
         async write(group, flushed) {
           writing++
@@ -149,6 +226,7 @@ async function runOnce(
           return ended
         },
         resolve: async () => (await port('resolve'), session.resolve()),
+        destroyWriter: () => session.destroyWriter(),
         close: async () => (await port('close'), session.close()),
       }
     },
@@ -186,8 +264,8 @@ async function runOnce(
       failDeadlineMs: 60_000,
     },
   })
-  const disturb = () => {
-    switch (given.disturbance) {
+  const disturb = (what: Disturbance['what']) => {
+    switch (what) {
       case 'stop':
         return void indexer.stop()
       case 'abort':
@@ -201,11 +279,24 @@ async function runOnce(
         failing = true
         return
       default:
+        throw new Error(`unreachable: ${String(what satisfies never)}`)
     }
   }
   indexer.on('state', (status) => {
     if (status.stagedBatches >= 2) mix.severalStaged = true
     if (status.lanes?.compute === 'waiting') mix.fullBudget = true
   })
-  return schedule.waitFor(indexer.run())
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`did not end: ${JSON.stringify(indexer.status().lanes)}`))
+    }, patienceMs)
+  })
+  try {
+    const outcome = await Promise.race([schedule.waitFor(indexer.run()), tooLong])
+    if (differences.length > 0) throw differences[0]
+    return outcome
+  } finally {
+    clearTimeout(timer)
+  }
 }

@@ -391,7 +391,7 @@ describe('columns against a real server (H45, H66)', () => {
     it(`H66 ${name}: canonical is what comes back, in value, order and identity`, async () => {
       const definition = t.pgTable('subject', {
         n: t.integer().notNull(),
-        v: column as t.PgColumnBuilderBase,
+        v: column,
       })
       const subject = definition['v'] as unknown as t.PgColumn
       const codec = codecOf(subject, 'subject')
@@ -498,9 +498,7 @@ describe('columns against a real server (H45, H66)', () => {
       [t.jsonb(), '"\\ud800"', '\ud800'],
     ]
     for (const [column, asSql, value] of refused) {
-      const subject = t.pgTable('subject', { v: column as t.PgColumnBuilderBase })[
-        'v'
-      ] as unknown as t.PgColumn
+      const subject = t.pgTable('subject', { v: column })['v'] as unknown as t.PgColumn
       const codec = codecOf(subject, 'subject')
       expect(() => codec.canonical(value), `${codec.pgType} ${asSql}`).toThrow(ValueError)
       await client.query(`DROP TABLE IF EXISTS subject; CREATE TABLE subject (v ${ddlType(subject)})`)

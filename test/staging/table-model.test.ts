@@ -140,10 +140,7 @@ describe('what the database alone decides is refused, by name and with a remedy 
       t.integer().generatedByDefaultAsIdentity(),
       t.timestamp().defaultNow(),
     ]) {
-      const model = tableModelOf(
-        'subject',
-        t.pgTable('subject', { id: t.text().primaryKey(), v: column as t.PgColumnBuilderBase }),
-      )
+      const model = tableModelOf('subject', t.pgTable('subject', { id: t.text().primaryKey(), v: column }))
       expect(model.columns[1]!.suppliedOnly).toMatch(/sequence|SQL expression/)
       expect(model.columns[1]!.makeDefault).toBeUndefined()
     }

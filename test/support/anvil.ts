@@ -92,7 +92,8 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
       ...(options.automine === true ? [] : ['--no-mining']),
       ...(options.args ?? []),
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    // In a process group of its own: Ctrl-C reaches us, who then stop it when nothing needs it any more.
+    { stdio: ['ignore', 'pipe', 'pipe'], detached: process.platform !== 'win32' },
   )
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const guard = child.pid === undefined ? undefined : killWithUs(child.pid)

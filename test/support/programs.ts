@@ -88,6 +88,8 @@ export type Op =
       readonly wait: Wait
     }
   | { readonly op: 'log'; readonly owner: string; readonly amount: number }
+  /** Sets so many rows that staged ones are found by an index. */
+  | { readonly op: 'crowd'; readonly first: number; readonly amount: number }
   /** Updates one row until it has reached a value, or is gone. */
   | { readonly op: 'climb'; readonly table: Changeable; readonly key: unknown; readonly to: number }
   | { readonly op: 'barrier' }
@@ -100,6 +102,9 @@ export interface ProgramItem {
 
 /** What was read: `item id / index of the call` → value, or the code of the error. */
 export type Readings = Map<string, unknown>
+
+/** More staged rows of a table than are looked through one by one. */
+const crowdSize = 33
 
 type AnyAccess = Record<string, (...given: unknown[]) => unknown>
 
@@ -177,6 +182,11 @@ async function runProgram(
       }
       case 'log':
         db['event']!['insert']!({ id: `${item.id}/${index}`, owner: op.owner, amount: op.amount })
+        break
+      case 'crowd':
+        for (let at = op.first; at < op.first + crowdSize; at++) {
+          db['profile']!['set']!({ id: `c${at}`, amount: ((op.amount + at) % 4) - 1 })
+        }
         break
       case 'climb':
         for (let step = 0; ; step++) {
@@ -338,42 +348,67 @@ function opsOn(table: Changeable, waits = wait): fc.Arbitrary<Op>[] {
   ]
 }
 
-const find = fc.constantFrom<(keyof ProgramTables)[]>('holding', 'profile', 'event').chain((table) =>
-  fc.record({
+/**
+ * Few different questions: the same one is asked again, by another batch or for another number of rows; and most rows
+ * match, so that a limit cuts some off.
+ */
+const commonQuestion = fc.record(
+  {
+    where: fc.constantFrom(
+      {},
+      { amount: { gte: 0 } },
+      { amount: { lt: 1 } },
+      { amount: 1 },
+      { amount: { in: [0, 2] } },
+    ),
+    orderBy: fc.constantFrom({ amount: 'asc' }, { amount: 'desc' }),
+    limit: fc.integer({ min: 1, max: 3 }),
+    offset: fc.nat({ max: 1 }),
+  },
+  { requiredKeys: ['where'] },
+) as fc.Arbitrary<FindOptions<Record<string, unknown>>>
+
+function findOn(table: keyof ProgramTables, waits = wait): fc.Arbitrary<Op> {
+  return fc.record({
     op: fc.constant('find' as const),
     table: fc.constant(table),
-    options: findOptionsOver(columns[table]),
-    wait,
-  }),
-)
+    options: fc.oneof(findOptionsOver(columns[table]), commonQuestion),
+    wait: waits,
+  })
+}
 
 const op: fc.Arbitrary<Op> = fc.oneof(
   { weight: 10, arbitrary: fc.oneof(...opsOn('holding')) },
   { weight: 10, arbitrary: fc.oneof(...opsOn('profile')) },
-  { weight: 6, arbitrary: find },
+  { weight: 6, arbitrary: fc.oneof(findOn('holding'), findOn('profile'), findOn('event')) },
   {
     weight: 2,
     arbitrary: fc.record({ op: fc.constant('log' as const), owner: fc.constantFrom(...owners), amount }),
   },
   { weight: 1, arbitrary: fc.constant({ op: 'barrier' as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('crowd' as const),
+      first: fc.nat({ max: 3 }),
+      amount: fc.nat({ max: 3 }),
+    }),
+  },
 )
 
 /** Calls on one table that overlap in time: where the order of the calls is easiest to lose. */
 function tangle(table: Changeable): fc.Arbitrary<readonly Op[]> {
   const overlapping = fc.constantFrom<Wait[]>('end', 'end', 'end', 'now', 'never')
-  const finds = fc.record({
-    op: fc.constant('find' as const),
-    table: fc.constant(table),
-    options: fc.oneof(
-      findOptionsOver(columns[table]),
-      fc.record({ limit: fc.nat({ max: 4 }) }, { requiredKeys: [] }),
-    ),
-    wait: overlapping,
-  })
   const others = opsOn(table, overlapping).filter((_, index) => index < 4 || index > 6)
-  return fc.array(fc.oneof({ weight: 1, arbitrary: finds }, { weight: 3, arbitrary: fc.oneof(...others) }), {
-    maxLength: 6,
-  })
+  return fc.array(
+    fc.oneof(
+      { weight: 1, arbitrary: findOn(table, overlapping) },
+      { weight: 3, arbitrary: fc.oneof(...others) },
+    ),
+    {
+      maxLength: 6,
+    },
+  )
 }
 
 export const programOps: fc.Arbitrary<readonly Op[]> = fc.oneof(

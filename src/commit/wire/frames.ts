@@ -131,9 +131,15 @@ export function textArrayParameter(values: readonly (string | null)[]): Paramete
   )
 }
 
-export function int8ArrayParameter(values: readonly number[]): Parameter {
-  return arrayParameter(1016, 20, values.length, (index, out) => {
-    out.int32(8)
-    out.int64(BigInt(values[index]!))
-  })
+export function int8ArrayParameter(values: readonly (number | null)[]): Parameter {
+  return arrayParameter(1016, 20, values.length, (index, out) =>
+    writeElement(out, values[index], (value) => out.int64(BigInt(value as number))),
+  )
+}
+
+/** The parameter's bytes by themselves, for a statement that `pg` sends. */
+export function bytesOf(parameter: Parameter): Buffer {
+  const out = new GrowingWriter(256)
+  parameter.write(out)
+  return out.view()
 }

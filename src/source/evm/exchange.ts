@@ -54,7 +54,7 @@ function resultOf(item: unknown, call: RpcCall, answer: HttpAnswer): unknown {
 }
 
 function errorFault(method: string, error: unknown, answer: HttpAnswer): Fault {
-  const fault = classify(method, isRecord(error) ? (error as RpcErrorObject) : { message: String(error) })
+  const fault = classify(method, isRecord(error) ? error : { message: String(error) })
   if (answer.status === 401 || answer.status === 403)
     return new Fault('refused', `HTTP ${answer.status}: ${fault.message}`)
   if (answer.status === 429 || fault.kind === 'busy') {

@@ -71,7 +71,7 @@ export class RangeReader {
         return part
       } catch (thrown) {
         if (!isFault(thrown, 'tooMany') && !isFault(thrown, 'timeout')) throw thrown
-        if (span === 1) return await this.#single(from, thrown, signal)
+        if (span === 1) return this.#single(from, thrown, signal)
         // Every time-out costs its whole wait: a larger step than for a refusal, which comes at once.
         this.#planner.tooMany(span, thrown.kind === 'timeout' ? { blocks: span >> 2 } : thrown)
         this.#options.log('debug', 'a range of blocks was too large', {

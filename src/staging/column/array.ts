@@ -15,6 +15,7 @@ export function arrayCodec(element: ColumnCodec, cast: string): ColumnCodec {
     )
     return `{${items.join(',')}}`
   }
+  const copyElement = element.copy
   return {
     pgType: `${element.pgType}[]`,
     wire: textWire(cast, print),
@@ -37,6 +38,13 @@ export function arrayCodec(element: ColumnCodec, cast: string): ColumnCodec {
       for (const item of value as readonly unknown[]) bytes += item === null ? 8 : 8 + element.byteSize(item)
       return bytes
     },
+    copy:
+      copyElement === undefined
+        ? undefined
+        : (value) =>
+            Object.freeze(
+              (value as readonly unknown[]).map((item) => (item === null ? null : copyElement(item))),
+            ),
   }
 }
 

@@ -22,6 +22,7 @@ export function bytesCodec(): ColumnCodec {
     keyable: true,
     identity: (value) => hex(value as Uint8Array),
     byteSize: (value) => sizeOfBytes(value as Uint8Array),
+    copy: (value) => Buffer.from(value as Uint8Array),
   }
 }
 

@@ -49,7 +49,7 @@ function codecOfArray(
   tableName: string,
   refuse: (why: string) => never,
 ): ColumnCodec {
-  const base = column.baseColumn as unknown as PgColumn
+  const base = column.baseColumn
   if (base.columnType === 'PgArray')
     return refuse('arrays of several dimensions are not supported; use jsonb')
   if (base.getSQLType().endsWith('serial'))

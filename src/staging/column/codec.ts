@@ -60,6 +60,11 @@ export interface ColumnCodec {
   identity(value: unknown): string | number | bigint | boolean
   /** Heap bytes a canonical value holds, roughly; for the byte budget. */
   byteSize(value: unknown): number
+  /**
+   * An equal value that its reader may change, for values that cannot be frozen (I17); `undefined`: canonical values
+   * cannot be changed.
+   */
+  readonly copy?: ((value: unknown) => unknown) | undefined
 }
 
 /** Why a value cannot be stored. The caller adds table, column and key. */

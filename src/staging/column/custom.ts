@@ -6,6 +6,7 @@
 import type { PgColumn } from 'drizzle-orm/pg-core'
 import { messageOf } from '../../errors.ts'
 import { ValueError, type ColumnCodec } from './codec.ts'
+import { isFrozenDate } from './frozen-date.ts'
 import { deepFreeze, parseJson } from './json.ts'
 import { show, wrongType } from './show.ts'
 import { sizeOfAny } from './size.ts'
@@ -18,7 +19,13 @@ export function customCodec(column: PgColumn, base: BaseType, inner: ColumnCodec
   const fromDriver = (value: unknown): unknown => column.mapFromDriverValue(value)
   const stored = (value: unknown): unknown =>
     inner.canonical(driverInput(base, mapped('toDriver', type, toDriver, value)))
-  const restored = (value: unknown): unknown => deepFreeze(mapped('fromDriver', type, fromDriver, value))
+  // Values that nobody can change: they are handed out as they are.
+  const fixed = new WeakSet<object>()
+  const restored = (value: unknown): unknown => {
+    const result = deepFreeze(mapped('fromDriver', type, fromDriver, value))
+    if (typeof result === 'object' && result !== null && isFixed(result)) fixed.add(result)
+    return result
+  }
   const innerCompare = inner.compare
   return {
     pgType: inner.pgType,
@@ -39,7 +46,17 @@ export function customCodec(column: PgColumn, base: BaseType, inner: ColumnCodec
     keyable: inner.keyable,
     identity: (value) => inner.identity(stored(value)),
     byteSize: sizeOfAny,
+    copy: (value) =>
+      typeof value !== 'object' || value === null || fixed.has(value) ? value : restored(stored(value)),
   }
+}
+
+/** Plain data, frozen all the way down. */
+function isFixed(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return typeof value !== 'function'
+  if (isFrozenDate(value)) return true
+  const isData = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype
+  return isData && Object.isFrozen(value) && Object.values(value).every(isFixed)
 }
 
 /** Runs the user's mapping, which may throw or lose the value. */

@@ -1,6 +1,7 @@
-/** date, as text (`2024-02-29`) or as a Date at midnight UTC; a time of day is dropped, as Postgres does. */
+/** date, as text (`2024-02-29`) or as a frozen Date at midnight UTC; a time of day is dropped, as Postgres does. */
 import { dateEnd, epochDay, firstDay, millisPerDay, parseMoment, printDay } from './calendar.ts'
 import { ValueError, type ColumnCodec } from './codec.ts'
+import { frozenDate } from './frozen-date.ts'
 import { show, wrongType } from './show.ts'
 import { sizeOfDate, sizeOfString } from './size.ts'
 import { binaryWire } from './wire.ts'
@@ -65,7 +66,7 @@ function inRange(day: number, value: unknown): number {
 }
 
 function atMidnight(day: number): Date {
-  return new Date((day + epochDay) * millisPerDay)
+  return frozenDate((day + epochDay) * millisPerDay)
 }
 
 function printDate(day: number): string {

@@ -1,5 +1,5 @@
 /**
- * timestamp(p) with and without time zone, as Date (UTC; milliseconds, finer digits of the database are cut off as
+ * timestamp(p) with and without time zone, as a frozen Date (UTC; milliseconds, finer digits of the database are cut off as
  * drizzle does) or as the text Postgres prints in a session whose TimeZone is UTC.
  */
 import {
@@ -17,6 +17,7 @@ import {
 } from './calendar.ts'
 import { compareText } from './characters.ts'
 import { ValueError, type ByteWriter, type ColumnCodec, type ColumnWire } from './codec.ts'
+import { frozenDate } from './frozen-date.ts'
 import { show, wrongType } from './show.ts'
 import { sizeOfDate, sizeOfString } from './size.ts'
 import { binaryWire } from './wire.ts'
@@ -49,7 +50,7 @@ export function timestampDateCodec(shape: TimestampShape): ColumnCodec {
       if (millis < firstDay * millisPerDay + epochMillis) {
         throw new ValueError(`${typeName(shape)} cannot hold ${show(value)}: it is out of range`)
       }
-      return precision >= 3 ? new Date(millis) : dateOf(roundMoment(momentOf(value), precision))
+      return precision >= 3 ? frozenDate(value) : dateOf(roundMoment(momentOf(value), precision))
     },
     decode(text) {
       if (infinities.test(text)) {
@@ -87,7 +88,7 @@ export function timestampStringCodec(shape: TimestampShape): ColumnCodec {
       if (value instanceof Date && Number.isNaN(value.getTime())) throw new ValueError('the Date is invalid')
       const infinite = typeof value === 'string' ? infinities.exec(value) : null
       if (infinite !== null) return infinite[1] === '-' ? '-infinity' : 'infinity'
-      const exact = value instanceof Date ? momentOf(value) : parseMoment(value as string, shape.withTimeZone)
+      const exact = value instanceof Date ? momentOf(value) : parseMoment(value, shape.withTimeZone)
       const rounded = roundMoment(exact, precision)
       if (rounded.day < firstDay || rounded.day >= timestampEnd) {
         throw new ValueError(`${typeName(shape)} cannot hold ${show(value)}: it is out of range`)
@@ -119,7 +120,7 @@ function momentOf(date: Date): Moment {
 }
 
 function dateOf({ day, micros }: Moment): Date {
-  const date = new Date((day + epochDay) * millisPerDay + Math.floor(micros / 1000))
+  const date = frozenDate((day + epochDay) * millisPerDay + Math.floor(micros / 1000))
   if (Number.isNaN(date.getTime()))
     throw new ValueError(`the year is beyond what a Date can hold; declare mode: 'string'`)
   return date

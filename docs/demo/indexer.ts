@@ -1,0 +1,59 @@
+/** The indexer itself: everything that a user of tailrace writes, beside the tables. */
+import { zeroAddress } from 'viem'
+import { createIndexer, keyed, type Db, type Indexer, type Store } from 'tailrace'
+import { evmSource } from 'tailrace/evm'
+import { erc20Abi, type Chain } from './chain.ts'
+import { account, allowance, approvalEvent, transferEvent } from './schema.ts'
+
+export const pipelineName = 'erc20-demo'
+
+const tables = {
+  account,
+  allowance: keyed(allowance, 'owner', 'spender'),
+  transferEvent,
+  approvalEvent,
+}
+
+/** @param reached called with the height of every block that was handled */
+export function erc20Indexer(chain: Chain, store: Store, reached: (block: number) => void): Indexer {
+  return createIndexer({
+    name: pipelineName,
+    source: evmSource({
+      rpcUrl: chain.url,
+      chainId: chain.chainId,
+      contracts: { token: { abi: erc20Abi, address: chain.token } },
+      fromBlock: chain.fromBlock,
+      toBlock: chain.toBlock,
+      maxBlockRange: chain.blocksPerRequest,
+    }),
+    tables,
+    handlers: {
+      async 'token.Transfer'({ id, args: { from, to, value } }, { db, block }) {
+        // a mint comes from the zero address, a burn goes to it: nobody's balance
+        if (from !== zeroAddress) await move(db, from, -value)
+        if (to !== zeroAddress) await move(db, to, value)
+        db.transferEvent.insert({ id, ...at(block), from, to, amount: value })
+      },
+      'token.Approval'({ id, args: { owner, spender, value } }, { db, block }) {
+        db.allowance.set({ owner, spender, amount: value })
+        db.approvalEvent.insert({ id, ...at(block), owner, spender, amount: value })
+      },
+    },
+    handleBlock(block, { preloading }) {
+      if (!preloading) reached(block.number)
+    },
+    store,
+    // Far smaller than one would choose for speed: many batches and many commits, so that there is something to see.
+    limits: { batchItems: 400, groupLatencyMs: 120 },
+  })
+}
+
+/** Reads through whatever is staged, so that it never waits for the commit of an earlier batch. */
+async function move(db: Db<typeof tables>, address: string, amount: bigint): Promise<void> {
+  const found = await db.account.get(address)
+  db.account.set({ address, balance: (found?.balance ?? 0n) + amount })
+}
+
+function at(block: { readonly number: number; readonly timestamp?: number | undefined }) {
+  return { block: block.number, timestamp: block.timestamp ?? 0 }
+}

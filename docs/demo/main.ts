@@ -1,0 +1,91 @@
+/**
+ * `npm run demo`: a real chain with a real ERC-20, indexed into a real Postgres; then every balance is compared with the
+ * chain's own. Exits with 0 only when all of it agrees.
+ *
+ *   DATABASE_URL               your Postgres instead of one from npm (schema `tailrace_demo` is dropped and made anew)
+ *   RPC_URL, TOKEN_ADDRESS     your chain and token instead of one made here
+ *   FROM_BLOCK, TO_BLOCK       the range of it; by default 200 blocks that are settled
+ */
+import { exitCode } from 'tailrace'
+import { postgres } from 'tailrace/postgres'
+import { makeChain, openChain, type Chain } from './chain.ts'
+import { embeddedDatabase, givenDatabase } from './database.ts'
+import { erc20Indexer } from './indexer.ts'
+import { Interrupted, Interrupts } from './interrupts.ts'
+import { Lanes } from './lanes.ts'
+import { Progress } from './progress.ts'
+import { reportChecks, reportOutcome, reportStalls } from './report.ts'
+import { bar, bold, count, cyan, fact, liveLine, red, say } from './terminal.ts'
+import { verify } from './verify.ts'
+
+const env = (name: string): string | undefined => process.env[name] || undefined
+
+async function main(interrupts: Interrupts): Promise<number> {
+  say()
+  say(`  ${bold('tailrace')}  ERC-20 balances, allowances and events → Postgres`)
+  say()
+
+  await using chain = await chainFor(interrupts.signal)
+  fact('chain', chain.description)
+  fact('token', `${chain.token}, blocks ${count(chain.fromBlock)} to ${count(chain.toBlock)}`)
+  const databaseUrl = env('DATABASE_URL')
+  await using database =
+    databaseUrl === undefined ? await embeddedDatabase() : await givenDatabase(databaseUrl)
+  fact('store', database.description)
+  say()
+
+  const progress = new Progress(chain.fromBlock, chain.toBlock)
+  const lanes = new Lanes()
+  const store = postgres({ connectionString: database.connectionString, createTables: true })
+  const indexer = erc20Indexer(chain, store, (block) => progress.reached(block))
+  progress.follow(indexer)
+  lanes.follow(indexer)
+  interrupts.onSecond(() => void indexer.abort('interrupted twice'))
+  const outcome = await indexer.run({ signal: interrupts.signal })
+  interrupts.onSecond(() => process.exit(1))
+  progress.end()
+
+  reportOutcome(outcome)
+  if (outcome.status === 'failed' || outcome.status === 'superseded') return exitCode(outcome)
+  lanes.print()
+  reportStalls(indexer.status().stalls, progress)
+
+  const began = performance.now()
+  const verification = await verify(chain, database.connectionString, outcome.status === 'finished')
+  const isSound = reportChecks(verification, performance.now() - began)
+  if (database.remains !== undefined) fact('left', database.remains)
+  say()
+  return isSound ? exitCode(outcome) : 1
+}
+
+async function chainFor(signal: AbortSignal): Promise<Chain> {
+  const rpcUrl = env('RPC_URL')
+  const token = env('TOKEN_ADDRESS')
+  if (rpcUrl !== undefined && token !== undefined) {
+    return openChain({ rpcUrl, token, fromBlock: env('FROM_BLOCK'), toBlock: env('TO_BLOCK') })
+  }
+  if (rpcUrl !== undefined || token !== undefined) {
+    throw new Error('RPC_URL and TOKEN_ADDRESS go together: give both, or neither for a chain made here')
+  }
+  let made = { blocks: 0, of: 0 }
+  const line = liveLine(
+    () =>
+      `  ${bar([{ value: made.blocks, paint: cyan }], made.of)} ${count(made.blocks)}/${count(made.of)} blocks mined`,
+  )
+  try {
+    return await makeChain(signal, (blocks, of) => {
+      made = { blocks, of }
+    })
+  } finally {
+    line.end('erase')
+  }
+}
+
+try {
+  process.exitCode = await main(new Interrupts())
+} catch (error) {
+  say()
+  fact('error', error instanceof Interrupted ? error.message : red(String(error)))
+  say()
+  process.exitCode = error instanceof Interrupted ? 130 : 1
+}

@@ -1,0 +1,175 @@
+/**
+ * The rules of the house (CONTRIBUTING.md), read off the files themselves: who imports whom, how long a file is, what a
+ * test may wait for, which ids and which paths the documents and the titles name.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, normalize, relative, sep } from 'node:path'
+import { expect, test } from 'vitest'
+import { codeOf, filesOf, importsOf, snippetsOf, titlesOf } from '../support/house.ts'
+
+const phases = ['source', 'compute', 'staging', 'commit', 'publish'] as const
+/** The only ones that know every folder. */
+const binders = ['src/index.ts', 'src/indexer.ts', 'src/run.ts']
+
+const isPhase = (folder: string): folder is (typeof phases)[number] => phases.includes(folder as never)
+
+/** `staging` of `src/staging/column/text.ts`; empty for the shared files beside `index.ts`. */
+function folderOf(file: string): string {
+  const [top, folder, ...rest] = file.split('/')
+  return top === 'src' && rest.length > 0 ? (folder ?? '') : ''
+}
+
+test('machines import nothing but xstate and each other', () => {
+  const offenders = filesOf('machines').flatMap((file) =>
+    importsOf(file)
+      .filter(({ target }) => target !== 'xstate' && !target.startsWith('machines/'))
+      .map(({ target }) => `${file} imports ${target}`),
+  )
+  expect(offenders).toEqual([])
+})
+
+test('folders of src import along the way of the data, never back', () => {
+  const offenders = filesOf('src').flatMap((file) => {
+    const from = folderOf(file)
+    if (!isPhase(from)) return []
+    return importsOf(file)
+      .filter(({ target, isType }) => {
+        const to = folderOf(target)
+        if (!target.startsWith('src/')) return false
+        if (to === '') return binders.includes(target)
+        if (to === from) return false
+        // a port may be named ahead of its phase: types leave no edge in what runs
+        return isPhase(to) ? phases.indexOf(to) > phases.indexOf(from) : !isType
+      })
+      .map(({ target }) => `${file} imports ${target}`)
+  })
+  expect(offenders).toEqual([])
+})
+
+test('beside the folders only index, indexer and run tie them together', () => {
+  const offenders = filesOf('src')
+    .filter((file) => folderOf(file) === '' && !binders.includes(file))
+    .flatMap((file) =>
+      importsOf(file)
+        .filter(({ target, isType }) => !isType && folderOf(target) !== '')
+        .map(({ target }) => `${file} imports ${target}`),
+    )
+  expect(offenders).toEqual([])
+})
+
+test('nothing in src or machines imports tests, and only the kit imports the kit', () => {
+  const offenders = [...filesOf('src'), ...filesOf('machines')].flatMap((file) =>
+    importsOf(file)
+      .filter(
+        ({ target }) =>
+          target.startsWith('test/') || (folderOf(target) === 'testing' && folderOf(file) !== 'testing'),
+      )
+      .map(({ target }) => `${file} imports ${target}`),
+  )
+  expect(offenders).toEqual([])
+})
+
+/** One picture each: what can be a file of its own (facts, events, limits, cells) already is. */
+const longAsAWhole = ['machines/indexer.machine.ts', 'test/support/model-table-indexer.ts']
+
+test('no file has more than 400 lines; tests, which are read one by one, no more than 650', () => {
+  const long = ['src', 'machines', 'docs', 'test'].flatMap((folder) =>
+    filesOf(folder)
+      .filter((file) => !longAsAWhole.includes(file))
+      .map((file) => ({ file, lines: codeOf(file).split('\n').length - 1 }))
+      .filter(({ lines }) => lines > (folder === 'test' ? 650 : 400)),
+  )
+  expect(long).toEqual([])
+})
+
+test('tests wait for an event or at a gate, never for a time', () => {
+  const sleepers = filesOf('test').filter(
+    (file) =>
+      (file.endsWith('.test.ts') && /\bsetTimeout\s*\(/.test(codeOf(file))) ||
+      /import \{[^}]*\bsetTimeout\b[^}]*\} from 'node:timers\/promises'/.test(codeOf(file)),
+  )
+  expect(sleepers).toEqual([])
+})
+
+const spec = readFileSync('docs/spec.md', 'utf8')
+const origins = readFileSync('docs/origins.md', 'utf8')
+/** Hazards are numbered in the project's notes: bugs that systems of this kind have shipped. */
+const hazards = Array.from({ length: 77 }, (_, index) => `H${index + 1}`)
+
+/** Ids of the rows of a table: `| I4 | … |`. */
+function idsIn(document: string, letter: string): Map<string, string> {
+  const rows = document.matchAll(new RegExp(`^\\| (${letter}\\d+) +\\|(.*)$`, 'gm'))
+  return new Map([...rows].map(([, id, row]) => [id ?? '', row ?? '']))
+}
+
+test('every id in the title of a test exists', () => {
+  const known = new Set([...idsIn(spec, 'I').keys(), ...idsIn(origins, '[AB]').keys(), ...hazards])
+  const unknown = filesOf('test').flatMap((file) =>
+    titlesOf(file).flatMap((title) =>
+      (/^((?:[IHAB]\d+(?:, )?)+)(?::| )/.exec(title)?.[1] ?? '')
+        .split(', ')
+        .filter((id) => id !== '' && !known.has(id))
+        .map((id) => `${file}: ${id} in '${title}'`),
+    ),
+  )
+  expect(unknown).toEqual([])
+})
+
+test('every invariant that the specification does not list as a gap is in the title of a test', () => {
+  const titles = filesOf('test').flatMap(titlesOf).join('\n')
+  const untested = [...idsIn(spec, 'I')]
+    .filter(([id, row]) => !row.includes('see gaps') && !new RegExp(`\\b${id}\\b`).test(titles))
+    .map(([id]) => id)
+  expect(untested).toEqual([])
+})
+
+test('what the documents point at exists', () => {
+  const broken = ['README.md', 'CONTRIBUTING.md', ...filesOf('docs', '.md')].flatMap((document) => {
+    const text = readFileSync(document, 'utf8')
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#\s]+)[^)]*\)/g)].map(([, path]) =>
+      normalize(join(dirname(document), path ?? '')),
+    )
+    const mentioned = [...text.matchAll(/`((?:src|machines|test|docs)\/[\w./-]+\.(?:ts|md))`/g)].map(
+      ([, path]) => path ?? '',
+    )
+    return [...links, ...mentioned]
+      .filter((path) => !existsSync(path))
+      .map((path) => `${document}: ${relative('.', path).split(sep).join('/')}`)
+  })
+  expect(broken).toEqual([])
+})
+
+test('nothing names a folder of one machine', () => {
+  const personal = new RegExp(
+    ['root', 'home', 'Users', 'work'].map((top) => `(?<![\\w.$}-])/${top}/\\w`).join('|'),
+  )
+  const files = [
+    ...['src', 'machines', 'docs', 'test'].flatMap((folder) => filesOf(folder)),
+    ...readdirSync('.').filter((file) => /\.(md|json|ts)$/.test(file) && file !== 'package-lock.json'),
+    ...filesOf('docs', '.md'),
+  ]
+  expect(files.filter((file) => personal.test(codeOf(file)))).toEqual([])
+})
+
+test('the programs in the README compile', () => {
+  const programs = snippetsOf('README.md')
+  expect(programs.size).toBeGreaterThanOrEqual(3)
+  mkdirSync('.cache', { recursive: true })
+  const folder = mkdtempSync(join('.cache', 'readme-'))
+  try {
+    for (const [name, code] of programs) writeFileSync(join(folder, name), code)
+    writeFileSync(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({
+        extends: '../../tsconfig.json',
+        compilerOptions: { rootDir: '../..' },
+        include: ['*.ts'],
+      }),
+    )
+    const tsc = join('node_modules', 'typescript', 'bin', 'tsc')
+    expect(() => execFileSync(process.execPath, [tsc, '-p', folder], { stdio: 'pipe' })).not.toThrow()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})

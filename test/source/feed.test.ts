@@ -1,0 +1,360 @@
+/** Pumps and the feed: read-ahead bounded in bytes, batches of whole blocks, several sources, closing. */
+import { describe, expect, test } from 'vitest'
+import type { SourceEvent } from '../../machines/events.ts'
+import { memorySource } from '../../src/index.ts'
+import type { Block, Position, Source, SourceMessage } from '../../src/index.ts'
+import { Feed, type FeedStart, type PulledBatch } from '../../src/source/feed.ts'
+import { simulatedChain } from '../../src/testing/index.ts'
+import { deferred } from '../support/indexers.ts'
+
+const wide = { readAheadBytes: 1e9, batchItems: 1e9, batchBytes: 1e9 }
+const fresh: FeedStart = { counter: 0, positions: new Map() }
+
+function feedOf(sources: Source | readonly Source[], limits: Partial<typeof wide> = {}, start = fresh) {
+  const said: SourceEvent[] = []
+  const caughtUp: string[] = []
+  let heard = deferred()
+  const feed = new Feed(
+    Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source],
+    { ...wide, ...limits },
+    start,
+    (event) => {
+      said.push(event)
+      heard.resolve()
+      heard = deferred()
+    },
+    (source) => caughtUp.push(source),
+  )
+  const until = async (type: SourceEvent['type']) => {
+    while (!said.some((event) => event.type === type)) await heard.promise
+    return said.find((event) => event.type === type)!
+  }
+  return { feed, said, caughtUp, until }
+}
+
+const blocks = (count: number, items = 1, from = 1): Block<string>[] =>
+  Array.from({ length: count }, (_, at) => ({
+    number: from + at,
+    items: Array.from({ length: items }, (_unused, index) => `${from + at}.${index}`),
+  }))
+
+const numbers = (batch: PulledBatch | undefined) => batch?.blocks.map(({ block }) => block.number)
+const checkpoints = (batch: PulledBatch | undefined) => batch?.blocks.map(({ ref }) => ref.checkpoint)
+
+/** Pulls until the end. */
+async function all(feed: Feed): Promise<PulledBatch[]> {
+  const batches: PulledBatch[] = []
+  for (let batch = await feed.pull(); batch !== undefined; batch = await feed.pull()) batches.push(batch)
+  return batches
+}
+
+describe('batches', () => {
+  test('cut by items; a block is never split, and one that is larger passes alone', async () => {
+    const given = [...blocks(3, 2), ...blocks(1, 9, 4), ...blocks(3, 1, 5)]
+    const { feed, until } = feedOf(memorySource({ id: 'm', blocks: given }), { batchItems: 4 })
+    feed.open()
+    await until('source.ended')
+    const batches = await all(feed)
+    expect(batches.map(numbers)).toEqual([[1, 2], [3], [4], [5, 6, 7]])
+    expect(batches.map(({ items }) => items)).toEqual([4, 2, 9, 3])
+    expect(batches.flatMap((batch) => checkpoints(batch)!)).toEqual([1, 2, 3, 4, 5, 6, 7])
+  })
+
+  test('cut by bytes', async () => {
+    const given = [1, 2, 3].map((number) => ({ number, items: ['x'.repeat(10_000)] }))
+    const { feed, until } = feedOf(memorySource({ id: 'm', blocks: given }), { batchBytes: 21_000 })
+    feed.open()
+    await until('source.ended')
+    expect((await all(feed)).map(numbers)).toEqual([[1, 2], [3]])
+  })
+
+  test('I15: never blocks that can still fork beside some that cannot', async () => {
+    const chain = simulatedChain<string>({ id: 'c', historyDepth: 3 })
+    chain.append(blocks(10))
+    chain.end()
+    const { feed, until } = feedOf(chain.source)
+    feed.open()
+    await until('source.ended')
+    const batches = await all(feed)
+    expect(batches.map(numbers)).toEqual([
+      [1, 2, 3, 4, 5, 6, 7],
+      [8, 9, 10],
+    ])
+  })
+
+  test('I12: ids go on above the counter, and are not given again after a rewind', async () => {
+    const chain = simulatedChain<string>({ id: 'c', historyDepth: 5 })
+    chain.append(blocks(3))
+    const { feed, until } = feedOf(chain.source, {}, { counter: 40, positions: new Map() })
+    feed.open()
+    expect(checkpoints(await feed.pull())).toEqual([41, 42, 43])
+    chain.fork({ above: 1, blocks: blocks(2, 1, 2) })
+    expect(await until('source.fork')).toEqual({ type: 'source.fork', source: 'c', target: 41 })
+    await feed.close()
+    feed.rewind(41)
+    feed.open()
+    const again = await feed.pull()
+    expect(numbers(again)).toEqual([2, 3])
+    expect(checkpoints(again)).toEqual([44, 45])
+    await feed.close()
+  })
+
+  test('whoever waits gets the next block at once; whoever waits no longer takes none', async () => {
+    const chain = simulatedChain<string>({ id: 'c' })
+    const { feed } = feedOf(chain.source)
+    feed.open()
+    void feed.pull()
+    feed.cancelPull()
+    const pulling = feed.pull()
+    chain.append(blocks(1))
+    expect(numbers(await pulling)).toEqual([1])
+    const last = feed.pull()
+    chain.end()
+    expect(await last).toBeUndefined()
+  })
+})
+
+describe('read-ahead', () => {
+  test('bounded in bytes: full, and room again at half', async () => {
+    let given = 0
+    const source: Source<string> = {
+      id: 'm',
+      async *open() {
+        for (const block of blocks(50)) {
+          given++
+          yield await Promise.resolve({ type: 'blocks' as const, blocks: [block] })
+        }
+        yield { type: 'end' }
+      },
+    }
+    const { feed, said, until } = feedOf(source, { readAheadBytes: 1_500, batchItems: 1 })
+    feed.open()
+    await until('source.full')
+    const ahead = given
+    expect(ahead).toBeLessThan(10)
+    expect(feed.bufferedBytes).toBeGreaterThanOrEqual(1_500)
+    expect(feed.bufferedBytes).toBeLessThan(2_000)
+    await feed.pull()
+    expect(said.map(({ type }) => type)).toEqual(['source.full'])
+    await feed.pull()
+    await feed.pull()
+    await until('source.room')
+    expect(await all(feed)).toHaveLength(47)
+    expect(given).toBe(50)
+    expect(said.at(-1)).toEqual({ type: 'source.ended' })
+    expect(feed.bufferedBytes).toBe(0)
+  })
+
+  test('one message larger than the budget passes', async () => {
+    const { feed, until } = feedOf(memorySource({ id: 'm', blocks: blocks(300) }), { readAheadBytes: 1, batchItems: 100 })
+    feed.open()
+    await until('source.full')
+    expect((await all(feed)).map(({ items }) => items)).toEqual([100, 100, 56, 44])
+  })
+
+  test('a fork overtakes what is buffered', async () => {
+    const chain = simulatedChain<string>({ id: 'c', historyDepth: 100 })
+    chain.append(blocks(5))
+    const { feed, until } = feedOf(chain.source, { batchItems: 2 })
+    feed.open()
+    expect(numbers(await feed.pull())).toEqual([1, 2])
+    chain.fork({ above: 3, blocks: blocks(4, 1, 4) })
+    // nothing that was handed out is orphaned: nothing is lost above 2
+    expect(await until('source.fork')).toMatchObject({ target: 2 })
+    expect(feed.bufferedBytes).toBe(0)
+    await feed.close()
+    feed.rewind(2)
+    feed.open()
+    expect(numbers(await feed.pull())).toEqual([3, 4])
+    await feed.close()
+  })
+})
+
+describe('several sources', () => {
+  test('oldest first where all tell their time', async () => {
+    const timed = (id: string, times: number[]) =>
+      memorySource({ id, blocks: times.map((timestamp, at) => ({ number: at + 1, timestamp, items: [`${id}${timestamp}`] })) })
+    const { feed, until } = feedOf([timed('a', [1, 4, 5]), timed('b', [2, 3, 6])])
+    feed.open()
+    await until('source.ended')
+    expect((await all(feed)).flatMap((batch) => batch.blocks.map(({ ref, block }) => `${ref.source}${block.timestamp}`))).toEqual(
+      ['a1', 'b2', 'b3', 'a4', 'a5', 'b6'],
+    )
+  })
+
+  test('H25: a fork of one takes the others back to their own position there, also one that never forks', async () => {
+    const forking = simulatedChain<string>({ id: 'f', historyDepth: 10 })
+    const opened: (Position | undefined)[] = []
+    const ledger = memorySource<string>({
+      id: 'l',
+      async *blocks(from) {
+        opened.push(from)
+        for (const block of blocks(6)) if (block.number > (from?.number ?? 0)) yield await Promise.resolve(block)
+      },
+    })
+    const { feed, until } = feedOf([forking.source, ledger], { batchItems: 1 })
+    feed.open()
+    forking.append(blocks(1))
+    const first = [await feed.pull(), await feed.pull(), await feed.pull()].flatMap((batch) => batch!.blocks)
+    forking.append(blocks(1, 1, 2))
+    const rest = [await feed.pull(), await feed.pull(), await feed.pull()].flatMap((batch) => batch!.blocks)
+    const handed = [...first, ...rest].map(({ ref }) => ref)
+    forking.fork({ above: 0, blocks: blocks(1) })
+    const fork = (await until('source.fork')) as Extract<SourceEvent, { type: 'source.fork' }>
+    const target = handed.find((ref) => ref.source === 'f')!.checkpoint - 1
+    expect(fork).toEqual({ type: 'source.fork', source: 'f', target })
+    await feed.close()
+    feed.rewind(target)
+    feed.open()
+    const own = handed.findLast((ref) => ref.source === 'l' && ref.checkpoint <= target)
+    const next = deferred<number>()
+    void (async () => {
+      for (;;) {
+        const batch = await feed.pull()
+        const block = batch?.blocks.find(({ ref }) => ref.source === 'l')
+        if (block !== undefined) return next.resolve(block.ref.number)
+      }
+    })()
+    expect(await next.promise).toBe((own?.number ?? 0) + 1)
+    expect(opened.at(-1)?.number).toBe(own?.number)
+    await feed.close()
+  })
+
+  test('positions needed no more are forgotten: only what is durable and final goes', async () => {
+    const asked: (readonly Position[])[] = []
+    const chain = simulatedChain<string>({ id: 'c', historyDepth: 2 })
+    const source: Source<string> = {
+      ...chain.source,
+      open(request) {
+        asked.push(request.recent)
+        return chain.source.open(request)
+      },
+    }
+    chain.append(blocks(10))
+    const { feed } = feedOf(source, { batchItems: 1 })
+    feed.open()
+    for (let n = 1; n <= 10; n++) await feed.pull()
+    await feed.close()
+    const reopened = async () => {
+      feed.open()
+      await feed.close()
+      return asked.at(-1)!.map(({ number }) => number)
+    }
+    expect(await reopened()).toEqual([10, 9, 8, 7, 6, 5, 4, 3, 2, 1])
+    feed.landed(4)
+    expect(await reopened()).toEqual([10, 9, 8, 7, 6, 5, 4])
+    feed.landed(10)
+    expect(await reopened()).toEqual([10, 9, 8])
+  })
+
+  test('ended when all have ended; caughtUp names its source', async () => {
+    const chain = simulatedChain<string>({ id: 'c' })
+    chain.append(blocks(1))
+    const { feed, said, caughtUp } = feedOf([chain.source, memorySource({ id: 'm', blocks: blocks(2) })])
+    feed.open()
+    let pulled = 0
+    while (pulled < 3) pulled += (await feed.pull())!.blocks.length
+    const last = feed.pull()
+    expect(said).toEqual([])
+    chain.end()
+    expect(await last).toBeUndefined()
+    expect(said).toEqual([{ type: 'source.ended' }])
+    expect(caughtUp).toEqual(['c'])
+  })
+})
+
+describe('closing', () => {
+  test('returns the iterator and waits for it; what it still gives is not heard', async () => {
+    const cleaned: string[] = []
+    const source: Source<string> = {
+      id: 'm',
+      async *open({ signal }) {
+        try {
+          yield { type: 'blocks', blocks: blocks(1) }
+          await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+          yield { type: 'blocks', blocks: blocks(1, 1, 2) }
+        } finally {
+          await Promise.resolve()
+          cleaned.push('cleaned')
+        }
+      },
+    }
+    const { feed, said } = feedOf(source)
+    feed.open()
+    expect(numbers(await feed.pull())).toEqual([1])
+    await feed.close()
+    expect(cleaned).toEqual(['cleaned'])
+    expect(said).toEqual([])
+    expect(feed.bufferedBytes).toBe(0)
+    // twice is once
+    await feed.close()
+  })
+
+  test('closed while full', async () => {
+    const { feed, until } = feedOf(memorySource({ id: 'm', blocks: blocks(1_000) }), { readAheadBytes: 1 })
+    feed.open()
+    await until('source.full')
+    await feed.close()
+    feed.open()
+    expect(numbers(await feed.pull())).toHaveLength(256)
+    await feed.close()
+  })
+
+  test('an error after the closing is nobody’s', async () => {
+    const source: Source<string> = {
+      id: 'm',
+      async *open({ signal }): AsyncGenerator<SourceMessage<string>> {
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+        throw new Error('late')
+      },
+    }
+    const { feed, said } = feedOf(source)
+    feed.open()
+    await feed.close()
+    expect(said).toEqual([])
+  })
+})
+
+describe('memorySource', () => {
+  async function read(source: Source<string>, from?: Position): Promise<number[]> {
+    const { signal } = new AbortController()
+    const seen: number[] = []
+    for await (const message of source.open({ ...(from === undefined ? {} : { from }), recent: [], signal })) {
+      if (message.type === 'blocks') seen.push(...message.blocks.map(({ number }) => number))
+    }
+    return seen
+  }
+
+  test('an iterable passes over what was committed', async () => {
+    const source = memorySource({ id: 'm', blocks: blocks(5) })
+    expect(await read(source)).toEqual([1, 2, 3, 4, 5])
+    expect(await read(source, { number: 3, hash: '3' })).toEqual([4, 5])
+    expect(await read(source, { number: 9, hash: '9' })).toEqual([])
+  })
+
+  test('a set, a generator function’s result, once', async () => {
+    expect(await read(memorySource({ id: 'm', blocks: new Set(blocks(2)) }))).toEqual([1, 2])
+    const once = memorySource({ id: 'm', blocks: blocks(2)[Symbol.iterator]() })
+    expect(await read(once)).toEqual([1, 2])
+    await expect(read(once)).rejects.toMatchObject({ code: 'SOURCE_EXHAUSTED' })
+  })
+
+  test('the function form is told where to go on, cursor included', async () => {
+    const asked: (Position | undefined)[] = []
+    const source = memorySource<string>({
+      id: 'm',
+      async *blocks(from) {
+        asked.push(from)
+        for (const block of blocks(3, 1, (from?.number ?? 0) + 1)) yield await Promise.resolve(block)
+      },
+    })
+    expect(await read(source)).toEqual([1, 2, 3])
+    expect(await read(source, { number: 3, hash: '3', cursor: 'lsn/7' })).toEqual([4, 5, 6])
+    expect(asked).toEqual([undefined, { number: 3, hash: '3', cursor: 'lsn/7' }])
+  })
+
+  test('a changed hash at the resume position is refused', async () => {
+    const source = memorySource({ id: 'm', blocks: blocks(5) })
+    await expect(read(source, { number: 3, hash: 'other' })).rejects.toMatchObject({ code: 'SOURCE_CHANGED' })
+  })
+})
