@@ -25,24 +25,22 @@ export interface ErrorFacts {
 export class TailraceError extends Error {
   override readonly name: string = 'TailraceError'
   readonly code: string
-  readonly phase: Phase | undefined
-  readonly batch: ErrorFacts['batch']
-  readonly block: ErrorFacts['block']
-  readonly item: number | undefined
-  readonly table: string | undefined
-  readonly column: string | undefined
-  readonly key: unknown
+  // declared only: a fact that is not known is not a property, so that a printed error shows what there is
+  declare readonly phase?: Phase | undefined
+  declare readonly batch?: ErrorFacts['batch']
+  declare readonly block?: ErrorFacts['block']
+  declare readonly item?: number | undefined
+  declare readonly table?: string | undefined
+  declare readonly column?: string | undefined
+  declare readonly key?: unknown
 
   constructor(code: string, message: string, facts: ErrorFacts = {}) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
     this.code = code
-    this.phase = facts.phase
-    this.batch = facts.batch
-    this.block = facts.block
-    this.item = facts.item
-    this.table = facts.table
-    this.column = facts.column
-    this.key = facts.key
+    const { cause: _, ...known } = facts
+    for (const [name, fact] of Object.entries(known)) {
+      if (fact !== undefined) Object.defineProperty(this, name, { value: fact, enumerable: true })
+    }
   }
 
   /** The first error in the chain of causes (this one included) that `matches`. */
