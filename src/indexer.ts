@@ -1,7 +1,7 @@
 /** `createIndexer`: the public face. One run at a time; start and stop share their promise. */
 import type { TablesInput } from './db.ts'
 import { programOf, type ProgramParts } from './compute/program.ts'
-import { ConfigurationError, TailraceError } from './errors.ts'
+import { ConfigurationError, type TailraceError } from './errors.ts'
 import { silentLog } from './log.ts'
 import { Emitter } from './observe/emitter.ts'
 import type { IndexerEventName, Listener } from './observe/events.ts'

@@ -116,7 +116,7 @@ export function readPool(options: ConnectionOptions, applicationName: string, lo
         })
         .catch((error: unknown) => done(error as Error))
     },
-  } as pg.PoolConfig)
+  })
   pool.on('acquire', (client) => busy.add(client as pg.Client))
   pool.on('release', (_error, client) => busy.delete(client as pg.Client))
   pool.on('error', (error) => log.warn('an idle read connection ended', { error: error.message }))

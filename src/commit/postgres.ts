@@ -5,7 +5,14 @@ import type { Position } from '../source/port.ts'
 import type { Casing } from '../staging/table-model.ts'
 import { settlesWithin } from '../within.ts'
 import { checkTables } from './catalog.ts'
-import { connectClient, destroyClient, endClient, readPool, targetOf, type ConnectionOptions } from './connection.ts'
+import {
+  connectClient,
+  destroyClient,
+  endClient,
+  readPool,
+  targetOf,
+  type ConnectionOptions,
+} from './connection.ts'
 import { createTableStatements } from './ddl.ts'
 import { install } from './install.ts'
 import { takeOwnership } from './ownership.ts'

@@ -77,7 +77,7 @@ export function columnName(column: ColumnModel): string {
 }
 
 export function columnList(model: TableModel): string {
-  return model.columns.map((column) => `${columnName(column)}`).join(', ')
+  return model.columns.map(columnName).join(', ')
 }
 
 export function tableName(model: TableModel): string {

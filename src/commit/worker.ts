@@ -8,7 +8,7 @@ import type { WireCommand, WireEvent } from '../../machines/events.ts'
 import { FatalError, messageOf, RetryableError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import type { Staging } from '../staging/staging.ts'
-import { GroupSizer } from './group-sizer.ts'
+import type { GroupSizer } from './group-sizer.ts'
 import type { StoreSession } from './store.ts'
 
 export interface Landing {

@@ -61,8 +61,8 @@ export class Access {
         this.#scope.enqueue(log, id, () => this.#known(id)),
       )
     }
-    const overlay = this.#scope.overlay?.get(log)
-    const found = this.#ports.finder.find(log, query, overlay && new Map(overlay), late)
+    const { overlay } = this.#scope
+    const found = this.#ports.finder.find(log, query, overlay && new Map(overlay.get(log)), late)
     if (log.model.copied.length === 0) return quiet(found)
     return quiet(found.then((rows) => rows.map((row) => handedOut(log.model, row))))
   }

@@ -33,7 +33,7 @@ interface Answer {
   readonly asked: number | undefined
 }
 
-/** Asked for beyond what is needed, so that an answer lasts when the batch goes on to change some of its rows. */
+/** The speculative pass asks for more than it needs: the batch goes on to change some of the rows it is told. */
 const spareRows = 16
 
 /** @throws HandlerError `INVALID_WHERE` */
@@ -102,7 +102,7 @@ export class Finder {
   }
 
   /**
-   * @param overlay changes that only the caller sees (the speculative pass), as of the call
+   * @param overlay in the speculative pass: changes that only the caller sees, as of the call
    * @param late rows whose value as of the call is still being worked out; undefined: only the database knows it
    */
   async find(
@@ -125,7 +125,8 @@ export class Finder {
     }
     const wanted = query.limit === undefined ? undefined : query.offset + query.limit
     if (wanted === 0) return []
-    const hits = await this.#ask(log, query, wanted === undefined ? undefined : wanted + displacing)
+    const needed = wanted === undefined ? undefined : wanted + displacing
+    const hits = await this.#ask(log, query, needed, overlay === undefined ? 0 : spareRows)
     const worked = new Set<KeyId>()
     for (const [id, working] of late) {
       const row = await working
@@ -143,7 +144,12 @@ export class Finder {
     return rows.toSorted(comparator(query.order)).slice(query.offset, wanted)
   }
 
-  async #ask(log: TableLog, query: ParsedFind, limit: number | undefined): Promise<readonly Row[]> {
+  async #ask(
+    log: TableLog,
+    query: ParsedFind,
+    limit: number | undefined,
+    spare: number,
+  ): Promise<readonly Row[]> {
     let answers = this.#answers.get(log)
     if (answers === undefined) {
       answers = new Map()
@@ -155,7 +161,7 @@ export class Finder {
       const complete = known.asked === undefined || rows.length < known.asked
       if (complete || (limit !== undefined && limit <= known.asked)) return rows
     }
-    const asked = limit === undefined ? undefined : limit + spareRows
+    const asked = limit === undefined ? undefined : limit + spare
     const answer = { asked, rows: this.#query(log, query, asked) }
     answer.rows.catch(() => answers.delete(query.text))
     answers.set(query.text, answer)

@@ -1,13 +1,13 @@
 /** `npm run bench -- <name>`: one benchmark a file, printed as text. Exit code 1 only when one could not run. */
 import { overlap } from './overlap.ts'
 
-const benchmarks: Readonly<Record<string, () => Promise<void>>> = { overlap }
+const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { overlap }
 
-const [name = ''] = process.argv.slice(2)
+const [name = '', ...args] = process.argv.slice(2)
 const run = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined
 if (run === undefined) {
   console.error(`npm run bench -- <name>; there are: ${Object.keys(benchmarks).join(', ')}`)
   process.exitCode = 1
 } else {
-  await run()
+  await run(args)
 }

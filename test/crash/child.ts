@@ -28,7 +28,12 @@ export type Point = (typeof points)[number]
 export type Said =
   | { readonly type: 'ready' }
   | { readonly type: 'holding' }
-  | { readonly type: 'ended'; readonly status: string; readonly committed: string; readonly message?: string | undefined }
+  | {
+      readonly type: 'ended'
+      readonly status: string
+      readonly committed: string
+      readonly message?: string | undefined
+    }
 
 const say = (said: Said) => process.send?.(said)
 
@@ -56,7 +61,11 @@ async function work(task: Task): Promise<void> {
     },
     store,
     // one that holds has handled its first batch and no more: something is left for others
-    limits: { batchItems: task.batchItems, groupLatencyMs: 20, ...(task.holds === true ? { stagedBytes: 1 } : {}) },
+    limits: {
+      batchItems: task.batchItems,
+      groupLatencyMs: 20,
+      ...(task.holds === true ? { stagedBytes: 1 } : {}),
+    },
     ownership: { timeoutMs: 20_000 },
   })
   indexer.on('batch.processed', () => pass('processed'))

@@ -11,12 +11,12 @@ const replay = `replay with SEED=${seed}`
 
 /** Runs until it finishes, ended somewhere in every one of the first `rounds` runs by `end`. */
 async function interrupted(world: World, random: () => number, how: 'stop' | 'abort'): Promise<void> {
-  const blocks = blocksOf(400, 12, { seed })
+  const blocks = blocksOf(160, 10, { seed })
   const below = (limit: number) => Math.floor(random() * limit)
   let ended = 0
   for (let round = 0; ; round++) {
     const limits = {
-      batchItems: 12 * (1 + below(8)),
+      batchItems: 10 * (1 + below(4)),
       groupLatencyMs: below(3) * 15,
       failDeadlineMs: [0, 5, 1_000][below(3)]!,
       stagedBytes: below(2) === 0 ? 20_000 : 64 * 1024 * 1024,
@@ -51,19 +51,23 @@ async function interrupted(world: World, random: () => number, how: 'stop' | 'ab
       expect(BigInt(committed), replay).toBe(outcome.committed)
       ended++
     } else {
-      expect(outcome, replay).toMatchObject({ status: 'finished', committed: 400n })
-      if (round >= rounds || committed === 400) break
+      expect(outcome, replay).toMatchObject({ status: 'finished', committed: 160n })
+      if (round >= rounds || committed === 160) break
     }
   }
   expect(ended, replay).toBeGreaterThan(0)
   expect(await world.rows(), replay).toEqual(await expected(blocks))
 }
 
-test.each(['stop', 'abort'] as const)('I8, H42: %s() at random points, and on to the end', async (how) => {
-  console.log(`crash/resume ${how}: SEED=${seed}`)
-  await using world = await createWorld()
-  await interrupted(world, dice(seed), how)
-})
+test.each(['stop', 'abort'] as const)(
+  'I8, H42: %s() at random points, and on to the end',
+  async (how) => {
+    console.log(`crash/resume ${how}: SEED=${seed}`)
+    await using world = await createWorld()
+    await interrupted(world, dice(seed), how)
+  },
+  120_000,
+)
 
 test('I8, I10, H38: SIGKILL at random points of handlers and commits, and on to the end', async () => {
   console.log(`crash/resume SIGKILL: SEED=${seed}`)
@@ -73,10 +77,10 @@ test('I8, I10, H38: SIGKILL at random points of handlers and commits, and on to 
   const task = {
     connectionString: world.connectionString,
     name: 'killed',
-    blocks: 600,
+    blocks: 300,
     itemsPerBlock: 6,
     seed,
-    batchItems: 24,
+    batchItems: 12,
   }
   // each point once at least; all are started at once, since starting is what takes time
   const deaths = Array.from({ length: rounds }, (_, round) => points[(round + seed) % points.length]!)
@@ -87,14 +91,17 @@ test('I8, I10, H38: SIGKILL at random points of handlers and commits, and on to 
     const nth = at === 'item' ? 1 + below(150) : 1 + below(5)
     await process.begin({ ...task, die: at === undefined ? undefined : { at, nth } })
     if (at === undefined) {
-      expect(await process.until('ended'), replay).toMatchObject({ status: 'finished', committed: '600' })
+      expect(await process.until('ended'), replay).toMatchObject({ status: 'finished', committed: '300' })
     }
     const signal = await process.exited
     const { committed, counter } = await world.pipeline('killed')
     expect(committed, replay).toBeGreaterThanOrEqual(last)
     expect(counter, replay).toBe(committed)
-    if (at !== undefined && committed < 600) expect(signal, `${replay}, at the ${nth}th ${at}`).toBe('SIGKILL')
+    if (at !== undefined && committed < 300)
+      expect(signal, `${replay}, at the ${nth}th ${at}`).toBe('SIGKILL')
     last = committed
   }
-  expect(await world.rows(), replay).toEqual(await expected(blocksOf(task.blocks, task.itemsPerBlock, { seed })))
-}, 60_000)
+  expect(await world.rows(), replay).toEqual(
+    await expected(blocksOf(task.blocks, task.itemsPerBlock, { seed })),
+  )
+}, 180_000)

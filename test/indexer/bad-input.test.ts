@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm'
 import { integer, pgTable, serial, text, timestamp } from 'drizzle-orm/pg-core'
 import { expect, test } from 'vitest'
 import { postgres } from '../../src/commit/postgres.ts'
-import { ConfigurationError, createIndexer, memorySource, TailraceError } from '../../src/index.ts'
+import { ConfigurationError, createIndexer, memorySource, type TailraceError } from '../../src/index.ts'
 import type { IndexerOptions, Outcome, Source, SourceMessage } from '../../src/index.ts'
 import { memoryStore } from '../../src/testing/index.ts'
 import { allowance, createWorld, numbered, row, setRow } from '../support/indexers.ts'
@@ -19,7 +19,7 @@ function options(wrong: Record<string, unknown> = {}): Options {
     handle: setRow,
     store: memoryStore(),
     ...wrong,
-  } as unknown as Options
+  }
 }
 
 function refused(wrong: Record<string, unknown>): TailraceError {
@@ -55,25 +55,85 @@ test.each<[string, Record<string, unknown>, string, RegExp]>([
     'INVALID_OPTIONS',
     /two sources have the id 'a'; ids must differ/,
   ],
-  ['a source with a bad historyDepth', { source: { ...memorySource({ id: 'a', blocks: [] }), historyDepth: -1 } }, 'INVALID_OPTIONS', /historyDepth must be a whole number ≥ 0, got -1/],
+  [
+    'a source with a bad historyDepth',
+    { source: { ...memorySource({ id: 'a', blocks: [] }), historyDepth: -1 } },
+    'INVALID_OPTIONS',
+    /historyDepth must be a whole number ≥ 0, got -1/,
+  ],
   ['no tables', { tables: {} }, 'INVALID_OPTIONS', /`tables` is missing: give at least one drizzle table/],
   ['a table that is none', { tables: { row: {} } }, 'INVALID_TABLE', /drizzle/],
   ['no store', { store: undefined }, 'INVALID_OPTIONS', /`store` is missing: use postgres/],
-  ['both handlers and handle', { handlers: {} }, 'INVALID_OPTIONS', /`handlers` \(by item type\) or one `handle`, not both/],
+  [
+    'both handlers and handle',
+    { handlers: {} },
+    'INVALID_OPTIONS',
+    /`handlers` \(by item type\) or one `handle`, not both/,
+  ],
   ['no handler at all', { handle: undefined }, 'INVALID_OPTIONS', /there is no handler: give/],
   ['a handler that is no function', { handle: 5 }, 'INVALID_OPTIONS', /handler 'handle' is not a function/],
-  ['handlers that are null', { handle: undefined, handlers: null }, 'INVALID_OPTIONS', /`handlers` must be an object/],
+  [
+    'handlers that are null',
+    { handle: undefined, handlers: null },
+    'INVALID_OPTIONS',
+    /`handlers` must be an object/,
+  ],
   ['a preload that is none', { preload: true }, 'INVALID_OPTIONS', /`preload` must be false or a function/],
-  ['a missing handler, where it is known', { source: endless('Burn'), handle: undefined, handlers: { Mint: () => undefined } }, 'MISSING_HANDLER', /Source 'm' emits 'Burn'.*Add it to `handlers`/],
-  ['a budget of zero', { limits: { stagedBytes: 0 } }, 'INVALID_OPTIONS', /limits.stagedBytes must be a number > 0, got 0 \(default: 67108864\)/],
-  ['a negative limit', { limits: { batchItems: -5 } }, 'INVALID_OPTIONS', /limits.batchItems must be a number > 0, got -5/],
-  ['NaN', { limits: { drainDeadlineMs: Number.NaN } }, 'INVALID_OPTIONS', /limits.drainDeadlineMs must be a number > 0, got NaN/],
-  ['a negative failDeadlineMs', { limits: { failDeadlineMs: -1 } }, 'INVALID_OPTIONS', /limits.failDeadlineMs must be a number ≥ 0, got -1/],
-  ['a limit in words', { limits: { batchBytes: '8MB' } }, 'INVALID_OPTIONS', /limits.batchBytes must be a number > 0, got 8MB/],
-  ['an unknown limit', { limits: { batchSize: 5 } }, 'INVALID_OPTIONS', /limits.batchSize does not exist; there are stagedBytes,/],
+  [
+    'a missing handler, where it is known',
+    { source: endless('Burn'), handle: undefined, handlers: { Mint: () => undefined } },
+    'MISSING_HANDLER',
+    /Source 'm' emits 'Burn'.*Add it to `handlers`/,
+  ],
+  [
+    'a budget of zero',
+    { limits: { stagedBytes: 0 } },
+    'INVALID_OPTIONS',
+    /limits.stagedBytes must be a number > 0, got 0 \(default: 67108864\)/,
+  ],
+  [
+    'a negative limit',
+    { limits: { batchItems: -5 } },
+    'INVALID_OPTIONS',
+    /limits.batchItems must be a number > 0, got -5/,
+  ],
+  [
+    'NaN',
+    { limits: { drainDeadlineMs: Number.NaN } },
+    'INVALID_OPTIONS',
+    /limits.drainDeadlineMs must be a number > 0, got NaN/,
+  ],
+  [
+    'a negative failDeadlineMs',
+    { limits: { failDeadlineMs: -1 } },
+    'INVALID_OPTIONS',
+    /limits.failDeadlineMs must be a number ≥ 0, got -1/,
+  ],
+  [
+    'a limit in words',
+    { limits: { batchBytes: '8MB' } },
+    'INVALID_OPTIONS',
+    /limits.batchBytes must be a number > 0, got 8MB/,
+  ],
+  [
+    'an unknown limit',
+    { limits: { batchSize: 5 } },
+    'INVALID_OPTIONS',
+    /limits.batchSize does not exist; there are stagedBytes,/,
+  ],
   ['limits that are none', { limits: null }, 'INVALID_OPTIONS', /`limits` must be an object/],
-  ['a negative ownership timeout', { ownership: { timeoutMs: -1 } }, 'INVALID_OPTIONS', /ownership.timeoutMs must be a number ≥ 0, got -1/],
-  ['ownership in words', { ownership: { timeoutMs: '5s' } }, 'INVALID_OPTIONS', /ownership.timeoutMs must be a number ≥ 0, got 5s/],
+  [
+    'a negative ownership timeout',
+    { ownership: { timeoutMs: -1 } },
+    'INVALID_OPTIONS',
+    /ownership.timeoutMs must be a number ≥ 0, got -1/,
+  ],
+  [
+    'ownership in words',
+    { ownership: { timeoutMs: '5s' } },
+    'INVALID_OPTIONS',
+    /ownership.timeoutMs must be a number ≥ 0, got 5s/,
+  ],
   ['a composite key without keyed', { tables: { allowance } }, 'INVALID_KEY', /keyed\(/],
 ])('%s', (_name, wrong, code, message) => {
   const error = refused(wrong)
@@ -111,10 +171,32 @@ test('a composite key without keyed() does not compile either', () => {
 })
 
 test.each<[string, object, RegExp]>([
-  ['a generated column', { t: pgTable('t', { id: integer().primaryKey(), twice: integer().generatedAlwaysAs(sql`id * 2`) }) }, /t\.twice: generated columns are not supported; compute the value in the handler/],
-  ['an identity column', { t: pgTable('t', { id: integer().primaryKey().generatedAlwaysAsIdentity() }) }, /t\.id: GENERATED ALWAYS AS IDENTITY.*generatedByDefaultAsIdentity/],
-  ['$onUpdate', { t: pgTable('t', { id: integer().primaryKey(), at: timestamp().$onUpdate(() => new Date()) }) }, /\$onUpdate is not supported/],
-  ['a cascade', { t: pgTable('t', { id: integer().primaryKey().references(() => row.id, { onDelete: 'cascade' }) }) }, /onDelete 'cascade'.*do it in the handler/],
+  [
+    'a generated column',
+    { t: pgTable('t', { id: integer().primaryKey(), twice: integer().generatedAlwaysAs(sql`id * 2`) }) },
+    /t\.twice: generated columns are not supported; compute the value in the handler/,
+  ],
+  [
+    'an identity column',
+    { t: pgTable('t', { id: integer().primaryKey().generatedAlwaysAsIdentity() }) },
+    /t\.id: GENERATED ALWAYS AS IDENTITY.*generatedByDefaultAsIdentity/,
+  ],
+  [
+    '$onUpdate',
+    { t: pgTable('t', { id: integer().primaryKey(), at: timestamp().$onUpdate(() => new Date()) }) },
+    /\$onUpdate is not supported/,
+  ],
+  [
+    'a cascade',
+    {
+      t: pgTable('t', {
+        id: integer()
+          .primaryKey()
+          .references(() => row.id, { onDelete: 'cascade' }),
+      }),
+    },
+    /onDelete 'cascade'.*do it in the handler/,
+  ],
 ])('a table feature that is refused: %s', (_name, tables, message) => {
   expect(refused({ tables }).message).toMatch(message)
 })
@@ -122,20 +204,28 @@ test.each<[string, object, RegExp]>([
 // ── the database: refused in opening, as an outcome ─────────────────────────────────────────────────────────
 
 test('no database: connection refused', async () => {
-  const error = await failed({ store: postgres({ connectionString: 'postgres://me:secret@127.0.0.1:1/app' }) })
+  const error = await failed({
+    store: postgres({ connectionString: 'postgres://me:secret@127.0.0.1:1/app' }),
+  })
   expect(error.code).toBe('DATABASE_UNREACHABLE')
-  expect(error.message).toMatch(/Cannot connect to Postgres at me@127\.0\.0\.1:1\/app: .*Is the server running/)
+  expect(error.message).toMatch(
+    /Cannot connect to Postgres at me@127\.0\.0\.1:1\/app: .*Is the server running/,
+  )
   expect(error.message).not.toContain('secret')
 })
 
 test('no such host', async () => {
-  const error = await failed({ store: postgres({ connectionString: 'postgres://me:x@no-such-host.invalid/app' }) })
+  const error = await failed({
+    store: postgres({ connectionString: 'postgres://me:x@no-such-host.invalid/app' }),
+  })
   expect(error).toMatchObject({ code: 'DATABASE_UNREACHABLE', phase: 'opening' })
 })
 
 test('wrong password', async () => {
   await using world = await createWorld()
-  await world.query(`DO $$ BEGIN CREATE ROLE tailrace_bad LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+  await world.query(
+    `DO $$ BEGIN CREATE ROLE tailrace_bad LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`,
+  )
   const url = new URL(world.connectionString)
   url.username = 'tailrace_bad'
   url.password = 'wrong'
@@ -148,7 +238,9 @@ test('wrong password', async () => {
 
 test('a role that may not create', async () => {
   await using world = await createWorld()
-  await world.query(`DO $$ BEGIN CREATE ROLE tailrace_bare LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+  await world.query(
+    `DO $$ BEGIN CREATE ROLE tailrace_bare LOGIN PASSWORD 'x'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`,
+  )
   const url = new URL(world.connectionString)
   url.username = 'tailrace_bare'
   url.password = 'x'
@@ -170,7 +262,9 @@ test('a missing table, a missing column, another type: said exactly, and nothing
   await using world = await createWorld({ createTables: false })
   const missing = await failed({ store: world.plainStore() })
   expect(missing.code).toBe('TABLES_DIFFER')
-  expect(missing.message).toMatch(/row: does not exist; pass createTables: true, or run.*CREATE TABLE "public"\."row"/s)
+  expect(missing.message).toMatch(
+    /row: does not exist; pass createTables: true, or run.*CREATE TABLE "public"\."row"/s,
+  )
   await world.query('CREATE TABLE "row" (id integer PRIMARY KEY)')
   const column = await failed({ store: world.plainStore() })
   expect(column.message).toMatch(/ADD COLUMN "value" integer/)
@@ -178,7 +272,9 @@ test('a missing table, a missing column, another type: said exactly, and nothing
   const type = await failed({ store: world.plainStore() })
   expect(type.message).toMatch(/value.*text.*integer/s)
   await world.query('ALTER TABLE "row" ALTER COLUMN value TYPE integer USING 0')
-  expect(await createIndexer(options({ store: world.plainStore() })).run()).toMatchObject({ status: 'finished' })
+  expect(await createIndexer(options({ store: world.plainStore() })).run()).toMatchObject({
+    status: 'finished',
+  })
 })
 
 test('two indexers of one name in one process', async () => {
@@ -197,7 +293,10 @@ test('two indexers of one name in one process', async () => {
 test('a source that is gone from a pipeline', async () => {
   await using world = await createWorld()
   await createIndexer(options({ store: world.plainStore() })).run()
-  const error = await failed({ store: world.plainStore(), source: memorySource({ id: 'other', blocks: numbered(1) }) })
+  const error = await failed({
+    store: world.plainStore(),
+    source: memorySource({ id: 'other', blocks: numbered(1) }),
+  })
   expect(error.code).toBe('SOURCE_MISSING')
   expect(error.message).toMatch(/has indexed source 'm', which this run does not have \(it has 'other'\)/)
 })
@@ -241,9 +340,17 @@ test('handleBlock that throws', async () => {
 })
 
 test('an item without a handler, when it arrives', async () => {
-  const items = memorySource({ id: 'm', blocks: [{ number: 9, items: [{ type: 'Mint' }, { type: 'Burn' }] }] })
+  const items = memorySource({
+    id: 'm',
+    blocks: [{ number: 9, items: [{ type: 'Mint' }, { type: 'Burn' }] }],
+  })
   const error = await failed({ source: items, handle: undefined, handlers: { Mint: () => undefined } })
-  expect(error).toMatchObject({ code: 'HANDLER_FAILED', cause: { code: 'MISSING_HANDLER' }, block: { number: 9 }, item: 1 })
+  expect(error).toMatchObject({
+    code: 'HANDLER_FAILED',
+    cause: { code: 'MISSING_HANDLER' },
+    block: { number: 9 },
+    item: 1,
+  })
   expect(error.message).toMatch(/there is no handler for items of type 'Burn' \(there are: Mint\)/)
 })
 
@@ -253,7 +360,11 @@ test('an item without a type', async () => {
 })
 
 test.each<[string, object, RegExp]>([
-  ['an unknown column', { where: { colour: 1 } }, /`row\.colour`: there is no such column \(there are id, value\)/],
+  [
+    'an unknown column',
+    { where: { colour: 1 } },
+    /`row\.colour`: there is no such column \(there are id, value\)/,
+  ],
   ['undefined', { where: { value: undefined } }, /leave the column out to match every row/],
   ['an unknown operator', { where: { value: { like: 'x' } } }, /unknown operator `like` \(there are eq, ne,/],
   ['another type', { where: { value: 'many' } }, /`row\.value`/],
@@ -261,8 +372,8 @@ test.each<[string, object, RegExp]>([
   ['a negative limit', { limit: -1 }, /expected a whole number ≥ 0, got -1/],
 ])('where and orderBy: %s', async (_name, find, message) => {
   const error = await failed({
-    handle: async (_item: number, { db }: { db: { row: { find(options: object): Promise<unknown> } } }) =>
-      await db.row.find(find),
+    handle: (_item: number, { db }: { db: { row: { find(options: object): Promise<unknown> } } }) =>
+      db.row.find(find),
   })
   expect(error).toMatchObject({ code: 'HANDLER_FAILED', cause: { code: 'INVALID_WHERE' } })
   expect(error.message).toMatch(message)
@@ -286,7 +397,8 @@ test('a serial column without a value', async () => {
   const t = pgTable('t', { id: serial().primaryKey(), name: text() })
   const error = await failed({
     tables: { t },
-    handle: (_item: number, { db }: { db: { t: { insert(given: object): void } } }) => db.t.insert({ name: 'x' }),
+    handle: (_item: number, { db }: { db: { t: { insert(given: object): void } } }) =>
+      db.t.insert({ name: 'x' }),
   })
   expect(error.message).toMatch(/t\.id.*sequence in the database/)
 })
@@ -316,13 +428,38 @@ function saying(...messages: unknown[]): Source<number> {
 const blocks = (...given: unknown[]) => ({ type: 'blocks', blocks: given })
 
 test.each<[string, unknown[], string, RegExp]>([
-  ['blocks out of order', [blocks({ number: 5, items: [] }, { number: 4, items: [] })], 'SOURCE_ORDER', /Source 'odd' gave block 4 after block 5; numbers must grow \(a fork is a message of its own\)/],
-  ['the same block twice', [blocks({ number: 5, items: [] }), blocks({ number: 5, items: [] })], 'SOURCE_ORDER', /gave block 5 after block 5/],
-  ['a number that is none', [blocks({ number: 1.5, items: [] })], 'SOURCE_ORDER', /gave a block with number 1\.5; numbers are whole and ≥ 0/],
-  ['a message of unknown type', [{ type: 'block' }], 'SOURCE_MESSAGE', /unknown type "block"; a source yields blocks/],
+  [
+    'blocks out of order',
+    [blocks({ number: 5, items: [] }, { number: 4, items: [] })],
+    'SOURCE_ORDER',
+    /Source 'odd' gave block 4 after block 5; numbers must grow \(a fork is a message of its own\)/,
+  ],
+  [
+    'the same block twice',
+    [blocks({ number: 5, items: [] }), blocks({ number: 5, items: [] })],
+    'SOURCE_ORDER',
+    /gave block 5 after block 5/,
+  ],
+  [
+    'a number that is none',
+    [blocks({ number: 1.5, items: [] })],
+    'SOURCE_ORDER',
+    /gave a block with number 1\.5; numbers are whole and ≥ 0/,
+  ],
+  [
+    'a message of unknown type',
+    [{ type: 'block' }],
+    'SOURCE_MESSAGE',
+    /unknown type "block"; a source yields blocks/,
+  ],
   ['no message', [undefined], 'SOURCE_MESSAGE', /unknown type undefined; a source yields/],
   ['blocks that are none', [{ type: 'blocks', blocks: 7 }], 'SOURCE_MESSAGE', /`blocks` is not an array/],
-  ['a block without items', [blocks({ number: 1 })], 'SOURCE_MESSAGE', /gave a block without an array of `items`/],
+  [
+    'a block without items',
+    [blocks({ number: 1 })],
+    'SOURCE_MESSAGE',
+    /gave a block without an array of `items`/,
+  ],
   ['no block', [blocks(null)], 'SOURCE_MESSAGE', /gave a block without an array of `items`/],
 ])('a source that gives %s', async (_name, messages, code, message) => {
   const error = await failed({ source: saying(...messages) })
@@ -345,8 +482,13 @@ test('a source that throws, at once or later, or gives no iterable', async () =>
       throw await Promise.resolve(new Error('stream reset'))
     },
   }
-  expect(await failed({ source: later })).toMatchObject({ code: 'SOURCE_FAILED', message: "Source 'odd' failed: stream reset" })
-  expect(await failed({ source: { id: 'odd', open: () => undefined } })).toMatchObject({ code: 'SOURCE_FAILED' })
+  expect(await failed({ source: later })).toMatchObject({
+    code: 'SOURCE_FAILED',
+    message: "Source 'odd' failed: stream reset",
+  })
+  expect(await failed({ source: { id: 'odd', open: () => undefined } })).toMatchObject({
+    code: 'SOURCE_FAILED',
+  })
 })
 
 test('memory blocks that are others than those indexed', async () => {
@@ -377,9 +519,8 @@ test('a listener that throws, or rejects, is logged and disturbs nobody', async 
   indexer.on('batch.committed', () => {
     throw new Error('listener')
   })
-  indexer.on('batch.committed', async () => {
-    await Promise.reject(new Error('async listener'))
-  })
+  const rejecting = (): unknown => Promise.reject(new Error('async listener'))
+  indexer.on('batch.committed', rejecting)
   indexer.on('state', () => {
     throw new Error('listener')
   })
@@ -403,7 +544,10 @@ test('an inspection observer that throws does not wedge the run', async () => {
       },
     },
   ]) {
-    expect(await createIndexer(options({ inspect, logger })).run()).toMatchObject({ status: 'finished', committed: 3n })
+    expect(await createIndexer(options({ inspect, logger })).run()).toMatchObject({
+      status: 'finished',
+      committed: 3n,
+    })
   }
   expect(errors).toHaveLength(2)
 })

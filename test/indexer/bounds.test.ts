@@ -1,7 +1,17 @@
 /** Bounds: staged bytes, read-ahead, and that neither can stop a run for good. */
 import { expect, test } from 'vitest'
 import { createIndexer, memorySource } from '../../src/index.ts'
-import { blocksOf, createWorld, expected, handlers, numbered, row, setRow, tables, watch } from '../support/indexers.ts'
+import {
+  blocksOf,
+  createWorld,
+  expected,
+  handlers,
+  numbered,
+  row,
+  setRow,
+  tables,
+  watch,
+} from '../support/indexers.ts'
 
 test('H48, H47: a budget smaller than one batch: every batch passes by itself, nothing waits for ever', async () => {
   await using world = await createWorld()
@@ -76,7 +86,13 @@ test('H3, H4: progress is two numbers, and what is in Postgres at any moment is 
     const [found] = await world.query(`SELECT p.committed::int AS frontier, c.number::int AS cursor,
       c.checkpoint::int AS checkpoint, p.counter::int AS counter, (SELECT count(*) FROM "row")::int AS rows
       FROM tailrace.pipelines p JOIN tailrace.cursors c ON c.pipeline = p.name WHERE p.name = 'cut'`)
-    expect(found).toEqual({ frontier: commit, cursor: commit, checkpoint: commit, counter: commit, rows: commit })
+    expect(found).toEqual({
+      frontier: commit,
+      cursor: commit,
+      checkpoint: commit,
+      counter: commit,
+      rows: commit,
+    })
     expect(committed).toBe(BigInt(commit - 1))
     expect(processed).toBeGreaterThanOrEqual(BigInt(commit))
     world.gates.written.releaseOne()

@@ -5,7 +5,17 @@ import { createIndexer, memorySource } from '../../src/index.ts'
 import type { Outcome } from '../../src/index.ts'
 import { gatedStore } from '../../src/testing/index.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
-import { blocksOf, createWorld, expected, handlers, numbered, row, setRow, tables, watch } from '../support/indexers.ts'
+import {
+  blocksOf,
+  createWorld,
+  expected,
+  handlers,
+  numbered,
+  row,
+  setRow,
+  tables,
+  watch,
+} from '../support/indexers.ts'
 
 const failedOf = (outcome: Outcome) => {
   if (outcome.status !== 'failed') throw new Error(`expected a failed run, got ${outcome.status}`)
@@ -188,7 +198,9 @@ test('A12, H36, H44: a commit that Postgres refuses fails the run with its cause
 test('H44: a permanent error in a group of many: the sound prefix lands, the outcome names the batch', async () => {
   for (const bad of [2, 5, 7, 9]) {
     await using world = await createWorld({ createTables: false })
-    await world.query(`CREATE TABLE "row" (id integer PRIMARY KEY, value integer NOT NULL CHECK (value <> ${bad}))`)
+    await world.query(
+      `CREATE TABLE "row" (id integer PRIMARY KEY, value integer NOT NULL CHECK (value <> ${bad}))`,
+    )
     world.gates.write.hold()
     const indexer = createIndexer({
       name: 'bisect',
@@ -204,7 +216,11 @@ test('H44: a permanent error in a group of many: the sound prefix lands, the out
     world.gates.write.release()
     const outcome = failedOf(await running)
     expect(outcome).toMatchObject({ committed: BigInt(bad - 1), processed: 9n })
-    expect(outcome.error).toMatchObject({ code: 'COMMIT_REFUSED', table: 'row', batch: { from: BigInt(bad), upTo: BigInt(bad) } })
+    expect(outcome.error).toMatchObject({
+      code: 'COMMIT_REFUSED',
+      table: 'row',
+      batch: { from: BigInt(bad), upTo: BigInt(bad) },
+    })
     expect(await world.query('SELECT id FROM "row" ORDER BY id')).toEqual(
       Array.from({ length: bad - 1 }, (_, at) => ({ id: at + 1 })),
     )
@@ -266,10 +282,18 @@ test('a staged duplicate fails its handler at once', async () => {
     store: world.plainStore(),
   })
   const outcome = failedOf(await indexer.run())
-  expect(outcome.error).toMatchObject({ code: 'HANDLER_FAILED', table: 'row', key: 1, item: 1, cause: { code: 'DUPLICATE_KEY' } })
+  expect(outcome.error).toMatchObject({
+    code: 'HANDLER_FAILED',
+    table: 'row',
+    key: 1,
+    item: 1,
+    cause: { code: 'DUPLICATE_KEY' },
+  })
 })
 
-const holder = pgTable('holder', { id: integer().primaryKey(), badge: text() }, (table) => [unique('one').on(table.badge)])
+const holder = pgTable('holder', { id: integer().primaryKey(), badge: text() }, (table) => [
+  unique('one').on(table.badge),
+])
 
 test('H67: row 2 gives a value up and row 1 takes it, across items, in one group', async () => {
   await using world = await createWorld()
@@ -309,7 +333,10 @@ test('H67: two rows that keep one value are refused, whatever the order', async 
     limits: { batchItems: 1, groupLatencyMs: 0 },
   })
   const outcome = failedOf(await indexer.run())
-  expect(outcome).toMatchObject({ committed: 1n, error: { code: 'COMMIT_REFUSED', table: 'holder', batch: { from: 2n, upTo: 2n } } })
+  expect(outcome).toMatchObject({
+    committed: 1n,
+    error: { code: 'COMMIT_REFUSED', table: 'holder', batch: { from: 2n, upTo: 2n } },
+  })
   expect(outcome.error.message).toContain('one')
 })
 
@@ -389,7 +416,9 @@ test('H34: a refusal that a retry cures (lock not available) is retried under th
   const running = indexer.run()
   await world.gates.write.arrived()
   // after the tables were checked: user triggers are refused at start
-  await world.query('CREATE TRIGGER grumble AFTER INSERT ON "row" FOR EACH STATEMENT EXECUTE FUNCTION grumble()')
+  await world.query(
+    'CREATE TRIGGER grumble AFTER INSERT ON "row" FOR EACH STATEMENT EXECUTE FUNCTION grumble()',
+  )
   world.gates.write.release()
   expect(await running).toMatchObject({ status: 'finished', committed: 3n })
   expect(events.of('commit.retrying').map(({ attempt }) => attempt)).toEqual([1, 2])
@@ -412,7 +441,9 @@ test('H34: a transient refusal that outlasts commitDeadlineMs fails with its own
   world.gates.write.hold()
   const running = indexer.run()
   await world.gates.write.arrived()
-  await world.query('CREATE TRIGGER grumble AFTER INSERT OR UPDATE ON "row" FOR EACH STATEMENT EXECUTE FUNCTION grumble()')
+  await world.query(
+    'CREATE TRIGGER grumble AFTER INSERT OR UPDATE ON "row" FOR EACH STATEMENT EXECUTE FUNCTION grumble()',
+  )
   world.gates.write.release()
   const outcome = failedOf(await running)
   expect(outcome).toMatchObject({ committed: 0n, error: { cause: { code: '40001' } } })

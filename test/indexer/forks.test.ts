@@ -4,7 +4,17 @@ import { expect, test } from 'vitest'
 import { createIndexer, memorySource } from '../../src/index.ts'
 import type { Source } from '../../src/index.ts'
 import { simulatedChain } from '../../src/testing/index.ts'
-import { blocksOf, createWorld, deferred, expected, handlers, row, tables, watch, type Item } from '../support/indexers.ts'
+import {
+  blocksOf,
+  createWorld,
+  deferred,
+  expected,
+  handlers,
+  row,
+  tables,
+  watch,
+  type Item,
+} from '../support/indexers.ts'
 
 const perBlock = 8
 const branch = (count: number, from: number, tag: string, seed: number) =>
@@ -160,7 +170,10 @@ test('H24: forks one after the other, each while the one before is dealt with', 
 test('H71: a fork after the other source has ended: it is read again from its own position, nothing twice', async () => {
   await using world = await createWorld()
   const chain = simulatedChain<number>({ id: 'chain', historyDepth: 20 })
-  const ledger = memorySource({ id: 'ledger', blocks: Array.from({ length: 9 }, (_, at) => ({ number: at, items: [1_000 + at] })) })
+  const ledger = memorySource({
+    id: 'ledger',
+    blocks: Array.from({ length: 9 }, (_, at) => ({ number: at, items: [1_000 + at] })),
+  })
   chain.append([{ number: 1, items: [1] }])
   const handled: number[] = []
   const indexer = createIndexer({
@@ -185,7 +198,10 @@ test('H71: a fork after the other source has ended: it is read again from its ow
     world.gates.write.releaseOne()
     await events.until('batch.committed', ({ checkpoint }) => checkpoint === BigInt(n))
   }
-  chain.append([{ number: 2, items: [2] }, { number: 3, items: [3] }])
+  chain.append([
+    { number: 2, items: [2] },
+    { number: 3, items: [3] },
+  ])
   await events.until('batch.processed', ({ checkpoint }) => checkpoint === 12n)
   chain.fork({ above: 1, blocks: [{ number: 2, items: [22] }] })
   await events.until('state', ({ lanes }) => lanes?.control === 'draining.rollback')
@@ -247,10 +263,16 @@ test('H33: a fork below what is committed is a clear, final error that changes n
   const before = [await world.rows(), await world.query('SELECT * FROM tailrace.cursors')]
   chain.fork({ above: 2, blocks: branch(2, 3, 'b', 12) })
   const outcome = await running
-  expect(outcome).toMatchObject({ status: 'failed', committed: 5n, error: { code: 'FORK_BEYOND_HISTORY', phase: 'rollback' } })
+  expect(outcome).toMatchObject({
+    status: 'failed',
+    committed: 5n,
+    error: { code: 'FORK_BEYOND_HISTORY', phase: 'rollback' },
+  })
   expect(outcome).not.toHaveProperty('inDoubt')
   if (outcome.status === 'failed') {
-    expect(outcome.error.message).toMatch(/orphaned checkpoints 3–5 of pipeline 'deep'.*Nothing was changed. To recover/)
+    expect(outcome.error.message).toMatch(
+      /orphaned checkpoints 3–5 of pipeline 'deep'.*Nothing was changed. To recover/,
+    )
   }
   expect([await world.rows(), await world.query('SELECT * FROM tailrace.cursors')]).toEqual(before)
   // and it is seen again, by the stored positions, when nobody ran in between

@@ -5,7 +5,9 @@ import { createIndexer, memorySource } from '../../src/index.ts'
 import { memoryStore } from '../../src/testing/index.ts'
 import { numbered, row, setRow } from '../support/indexers.ts'
 
-async function inspected(handle: typeof setRow = setRow): Promise<{ events: InspectionEvent[]; status: string }> {
+async function inspected(
+  handle: typeof setRow = setRow,
+): Promise<{ events: InspectionEvent[]; status: string }> {
   const events: InspectionEvent[] = []
   const indexer = createIndexer({
     name: 'seen',
@@ -25,8 +27,12 @@ test('every actor, event and snapshot is told, and every snapshot is small, plai
   expect(new Set(events.map(({ type }) => type))).toEqual(
     new Set(['@xstate.actor', '@xstate.event', '@xstate.snapshot', '@xstate.microstep', '@xstate.action']),
   )
-  const actors = events.flatMap((event) => (event.type === '@xstate.actor' ? [(event.actorRef as AnyActorRef).id] : []))
-  expect(actors).toEqual(expect.arrayContaining(['opener', 'sources', 'computer', 'publisher', 'committer', 'wire']))
+  const actors = events.flatMap((event) =>
+    event.type === '@xstate.actor' ? [(event.actorRef as AnyActorRef).id] : [],
+  )
+  expect(actors).toEqual(
+    expect.arrayContaining(['opener', 'sources', 'computer', 'publisher', 'committer', 'wire']),
+  )
   const commits = actors.filter((id) => id === 'committer').length
   expect(commits).toBeGreaterThan(0)
   let widest = 0
@@ -45,6 +51,8 @@ test('errors in snapshots keep their code and message', async () => {
     throw new Error('boom')
   })
   expect(status).toBe('failed')
-  const snapshots = events.flatMap((event) => (event.type === '@xstate.snapshot' ? [JSON.stringify(event.snapshot)] : []))
+  const snapshots = events.flatMap((event) =>
+    event.type === '@xstate.snapshot' ? [JSON.stringify(event.snapshot)] : [],
+  )
   expect(snapshots.some((json) => json.includes('HANDLER_FAILED') && json.includes('boom'))).toBe(true)
 })

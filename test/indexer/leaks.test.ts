@@ -13,7 +13,11 @@ type Ends = Record<
     readonly status: Outcome['status']
     readonly options?: (world: World) => Partial<Options>
     /** Brings the run to its end. */
-    readonly during?: (world: World, indexer: ReturnType<typeof createIndexer>, controller: AbortController) => Promise<unknown>
+    readonly during?: (
+      world: World,
+      indexer: ReturnType<typeof createIndexer>,
+      controller: AbortController,
+    ) => Promise<unknown>
   }
 >
 
@@ -141,7 +145,7 @@ const ends: Ends = {
       await indexer.abort()
     },
   },
-  'superseded': {
+  superseded: {
     status: 'superseded',
     options: (world) => {
       world.gates.write.hold()
@@ -194,7 +198,11 @@ test.each(Object.keys(ends))('I16: %s', async (name) => {
   await using world = await createWorld({ connectionTimeoutMs: 5_000 })
   goOn = deferred()
   inside = deferred()
-  const given: Partial<Options> = { source: memorySource({ id: 'm', blocks: numbered(5) }), handle: setRow, ...end.options?.(world) }
+  const given: Partial<Options> = {
+    source: memorySource({ id: 'm', blocks: numbered(5) }),
+    handle: setRow,
+    ...end.options?.(world),
+  }
   if (name === 'held by another') await holdElsewhere(world)
   if (name === 'refused by the database') world.gates.write.hold()
   // connections of the test itself are open before and after
@@ -209,7 +217,7 @@ test.each(Object.keys(ends))('I16: %s', async (name) => {
     store: world.store,
     inspect: actors.inspect,
     ...given,
-  } as Options)
+  })
   const running = indexer.run({ signal: controller.signal })
   await end.during?.(world, indexer, controller)
   const outcome = await running
@@ -246,13 +254,25 @@ test('I16: Symbol.asyncDispose stops what runs, and is harmless otherwise', asyn
   const store = world.plainStore()
   let outcome: Promise<Outcome> | undefined
   {
-    await using indexer = createIndexer({ name: 'disposed', source: quiet, tables: { row }, handle: setRow, store })
+    await using indexer = createIndexer({
+      name: 'disposed',
+      source: quiet,
+      tables: { row },
+      handle: setRow,
+      store,
+    })
     outcome = indexer.run()
     await watch(indexer).until('batch.committed')
   }
   expect(await outcome).toMatchObject({ status: 'stopped', committed: 2n })
   {
-    await using indexer = createIndexer({ name: 'disposed', source: quiet, tables: { row }, handle: setRow, store })
+    await using indexer = createIndexer({
+      name: 'disposed',
+      source: quiet,
+      tables: { row },
+      handle: setRow,
+      store,
+    })
     expect(indexer.status().state).toBe('idle')
   }
   expect(await handles.left()).toEqual({})
@@ -269,7 +289,14 @@ test('I16: after the end the account stands still, and status() tells the end', 
   })
   await indexer.run()
   const status = indexer.status()
-  expect(status).toMatchObject({ state: 'finished', processed: 5n, committed: 5n, stagedBatches: 0, stagedBytes: 0, readAheadBytes: 0 })
+  expect(status).toMatchObject({
+    state: 'finished',
+    processed: 5n,
+    committed: 5n,
+    stagedBatches: 0,
+    stagedBytes: 0,
+    readAheadBytes: 0,
+  })
   await world.query('SELECT 1')
   expect(indexer.status()).toEqual(status)
 })

@@ -68,7 +68,11 @@ test('I1, I2, A7: one flight at a time, in checkpoint order, without gap or over
     flights.map(({ upTo }) => upTo),
   )
   // the commit number counts the flights, the frontier is payload
-  expect(await world.pipeline('order')).toMatchObject({ commitNumber: flights.length, committed: 120, counter: 120 })
+  expect(await world.pipeline('order')).toMatchObject({
+    commitNumber: flights.length,
+    committed: 120,
+    counter: 120,
+  })
   expect(await world.rows()).toEqual(await expected(blocks))
 })
 
@@ -222,7 +226,10 @@ test('H7: groups gather what is there; no timer closes them', async () => {
   await using world = await createWorld()
   const indexer = createIndexer({
     name: 'gather',
-    source: memorySource({ id: 'm', blocks: Array.from({ length: 31 }, (_, n) => ({ number: n, items: [n] })) }),
+    source: memorySource({
+      id: 'm',
+      blocks: Array.from({ length: 31 }, (_, n) => ({ number: n, items: [n] })),
+    }),
     tables: { row },
     handle: (item: number, { db }) => db.row.set({ id: item, value: item, seen: '' }),
     store: world.store,
@@ -249,5 +256,7 @@ test('groupLatencyMs 0 commits every batch by itself', async () => {
   })
   const events = watch(indexer)
   expect(await indexer.run()).toMatchObject({ status: 'finished', committed: 12n })
-  expect(events.of('batch.committed').map(({ batches }) => batches)).toEqual(Array.from({ length: 12 }, () => 1))
+  expect(events.of('batch.committed').map(({ batches }) => batches)).toEqual(
+    Array.from({ length: 12 }, () => 1),
+  )
 })

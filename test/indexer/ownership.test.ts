@@ -3,7 +3,18 @@ import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
 import { createIndexer, exitCode, memorySource } from '../../src/index.ts'
 import type { Outcome } from '../../src/index.ts'
-import { blocksOf, createWorld, expected, handlers, numbered, row, setRow, tables, watch, type World } from '../support/indexers.ts'
+import {
+  blocksOf,
+  createWorld,
+  expected,
+  handlers,
+  numbered,
+  row,
+  setRow,
+  tables,
+  watch,
+  type World,
+} from '../support/indexers.ts'
 import { startChild } from '../support/indexers-child.ts'
 
 const blocks = blocksOf(60, 5)
@@ -21,7 +32,10 @@ function rival(world: World, ownership: { standby?: boolean; timeoutMs?: number 
 }
 
 function superseded(outcome: Outcome) {
-  if (outcome.status !== 'superseded') throw new Error(`expected superseded, got ${JSON.stringify(outcome, (_k, v: unknown) => (typeof v === 'bigint' ? String(v) : v))}`)
+  if (outcome.status !== 'superseded')
+    throw new Error(
+      `expected superseded, got ${JSON.stringify(outcome, (_k, v: unknown) => (typeof v === 'bigint' ? String(v) : v))}`,
+    )
   return outcome
 }
 
@@ -38,9 +52,15 @@ test('another process holds the pipeline: waited for, then named; it stops, and 
   const impatient = rival(world, { timeoutMs: 250 })
   const heard = watch(impatient)
   const outcome = await impatient.run()
-  expect(outcome).toMatchObject({ status: 'failed', committed: 0n, error: { code: 'PIPELINE_HELD', phase: 'opening' } })
+  expect(outcome).toMatchObject({
+    status: 'failed',
+    committed: 0n,
+    error: { code: 'PIPELINE_HELD', phase: 'opening' },
+  })
   if (outcome.status === 'failed') {
-    expect(outcome.error.message).toContain(`held by process ${child.pid} on ${hostname()} (epoch 1, since 20`)
+    expect(outcome.error.message).toContain(
+      `held by process ${child.pid} on ${hostname()} (epoch 1, since 20`,
+    )
     expect(outcome.error.message).toContain('Stop that process, or raise ownership.timeoutMs')
   }
   expect(heard.of('ownership')).toEqual([{ state: 'waiting', epoch: 1n, host: hostname(), pid: child.pid }])
@@ -60,7 +80,12 @@ test('another process holds the pipeline: waited for, then named; it stops, and 
   child.stop()
   expect(await child.until('ended')).toMatchObject({ status: 'stopped' })
   expect(await running).toMatchObject({ status: 'finished', committed: 60n })
-  expect(events.of('ownership').at(-1)).toEqual({ state: 'taken', epoch: 2n, host: hostname(), pid: process.pid })
+  expect(events.of('ownership').at(-1)).toEqual({
+    state: 'taken',
+    epoch: 2n,
+    host: hostname(),
+    pid: process.pid,
+  })
   expect(await world.rows()).toEqual(await expected(blocks))
 })
 
@@ -88,7 +113,10 @@ test('two runs of one name in one process: refused at once, however patient', as
   })
   const running = first.run()
   await world.gates.write.arrived()
-  expect(await rival(world, { standby: true }).run()).toMatchObject({ status: 'failed', error: { code: 'PIPELINE_RUNS_HERE' } })
+  expect(await rival(world, { standby: true }).run()).toMatchObject({
+    status: 'failed',
+    error: { code: 'PIPELINE_RUNS_HERE' },
+  })
   world.gates.write.release()
   // the first one is not disturbed, and afterwards the name is free
   expect(await running).toMatchObject({ status: 'finished', committed: 60n })

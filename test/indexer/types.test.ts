@@ -129,7 +129,10 @@ test('a handler for every type of item, and for no other', () => {
 })
 
 test('one handle gets every item; several sources, the union of theirs', () => {
-  const ticks: Source<{ readonly at: number }> = { id: 't', open: () => simulatedChain<{ readonly at: number }>({ id: 't' }).source.open({} as never) }
+  const ticks: Source<{ readonly at: number }> = {
+    id: 't',
+    open: () => simulatedChain<{ readonly at: number }>({ id: 't' }).source.open({} as never),
+  }
   createIndexer({
     name: 'types',
     source: [source, ticks],
@@ -171,7 +174,9 @@ test('composite keys are declared, with columns of the table', () => {
 test('an outcome is told apart by its status', () => {
   const read = (outcome: Outcome) => {
     expectTypeOf(outcome.committed).toEqualTypeOf<bigint>()
-    expectTypeOf(outcome.inDoubt).toEqualTypeOf<{ readonly from: bigint; readonly upTo: bigint } | undefined>()
+    expectTypeOf(outcome.inDoubt).toEqualTypeOf<
+      { readonly from: bigint; readonly upTo: bigint } | undefined
+    >()
     if (outcome.status === 'failed') {
       expectTypeOf(outcome.error).toEqualTypeOf<TailraceError>()
       expectTypeOf(outcome.suppressed).toEqualTypeOf<readonly TailraceError[]>()

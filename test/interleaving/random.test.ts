@@ -14,6 +14,13 @@ test('I2 I4 I6 I7 I8 I10: random programs under random schedules', { timeout: 30
     fc.asyncProperty(cases, fc.scheduler(), async (given, schedule) => {
       await check(given, schedule, inMemory())
     }),
-    { numRuns: runs, endOnFailure: process.env['SHRINK'] === '0', ...(seed === undefined ? {} : { seed }) },
+    {
+      numRuns: runs,
+      endOnFailure: process.env['SHRINK'] === '0',
+      includeErrorInReport: true,
+      interruptAfterTimeLimit: 240_000,
+      markInterruptAsFailure: true,
+      ...(seed === undefined ? {} : { seed }),
+    },
   )
 })

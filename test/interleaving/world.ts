@@ -32,7 +32,7 @@ export interface Disturbance {
 
 /** Blocks of random programs; empty blocks among them. */
 const blocks: fc.Arbitrary<readonly Block<ProgramItem>[]> = fc
-  .array(fc.array(programOps, { maxLength: 3 }), { minLength: 1, maxLength: 7 })
+  .array(fc.array(programOps, { maxLength: 3 }), { minLength: 1, maxLength: 8 })
   .map((all) =>
     all.map((items, index) => ({
       number: index + 1,
@@ -47,8 +47,8 @@ const disturbance: fc.Arbitrary<Disturbance> = fc.record({
 
 export const cases: fc.Arbitrary<Case> = fc.record({
   blocks,
-  batchItems: fc.constantFrom(1, 1, 2, 100),
-  stagedBytes: fc.constantFrom(1, 1, 2_000, 1_000_000),
+  batchItems: fc.constantFrom(1, 1, 1, 2, 100),
+  stagedBytes: fc.constantFrom(1, 1, 700, 2_000, 1_000_000, 1_000_000, 1_000_000),
   groupLatencyMs: fc.constantFrom(0, 1_000, 1_000),
   preload: fc.boolean(),
   disturbances: fc.oneof(
@@ -118,6 +118,8 @@ export async function check(given: Case, schedule: Scheduler, under: StoreUnderT
 
 /** What the naive executor reads, and arrives at, after each block. */
 class Expected {
+  /** The last checkpoint of what has landed so far. */
+  landed = 0
   readonly #blocks: readonly Block<ProgramItem>[]
   readonly #known = new Map<number, Promise<{ readonly reads: Readings; readonly rows: Rows }>>()
 
@@ -159,6 +161,9 @@ function watched(
           if (ended.end !== 'landed') return ended
           const there = await rows()
           try {
+            const first = group.batches[0]!.blocks[0]!.checkpoint
+            assert.equal(first, expected.landed + 1, 'every block is committed once, in order')
+            expected.landed = group.upTo
             assert.deepEqual(there, (await expected.upTo(group.upTo)).rows, `the tables at ${group.upTo}`)
           } catch (error) {
             differs(error)

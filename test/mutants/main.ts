@@ -1,45 +1,89 @@
 /**
- * `npm run mutants [-- id …]`: applies each fault to a scratch copy of the project; the happy path must still pass there
- * (else the fault is too crude to count), and the interleavings must fail. Prints the table mutant → who killed it.
+ * `npm run mutants [-- id …] [--seed N]`: applies each fault to a scratch copy of the project; the happy path must still
+ * pass there (else the fault is too crude to count), and the interleavings must fail. Prints the table mutant → who killed
+ * it, with the seed and the path of the case, as `seeds.test.ts` wants them.
  */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { mutants, type Mutant } from './mutants.ts'
 
 const root = join(import.meta.dirname, '../..')
-const happyPath = ['test/interleaving/happy-path.test.ts']
-const proof = ['test/interleaving/random.test.ts', 'test/interleaving/exhaustive.test.ts']
+const happyPath = 'test/interleaving/happy-path.test.ts'
+const random = 'test/interleaving/random.test.ts'
+const exhaustive = 'test/interleaving/exhaustive.test.ts'
 
-interface TestRun {
+/** A mutant may loop for ever; then this ends it. The schedules take a minute by themselves. */
+const patienceMs = { random: 120_000, exhaustive: 400_000 }
+
+const { values, positionals: chosen } = parseArgs({
+  allowPositionals: true,
+  options: { seed: { type: 'string', default: '20' } },
+})
+
+interface FileRun {
   readonly passed: boolean
-  /** Title of the first test that failed. */
-  readonly killer: string | undefined
+  /** Why not, in a few words. */
+  readonly failure: string
 }
 
-async function runTests(folder: string, files: readonly string[]): Promise<TestRun> {
-  const vitest = join(root, 'node_modules/vitest/vitest.mjs')
+/** Runs test files; undefined: they did not end. */
+async function runTests(
+  folder: string,
+  files: readonly string[],
+  longestMs: number,
+): Promise<ReadonlyMap<string, FileRun> | undefined> {
   const args = [
-    vitest,
+    join(root, 'node_modules/vitest/vitest.mjs'),
     'run',
-    '--bail=1',
     '--reporter=json',
     '--config',
     'test/mutants/vitest.config.ts',
     ...files,
   ]
-  const output = await new Promise<string>((resolve) => {
-    execFile(process.execPath, args, { cwd: folder, maxBuffer: 2 ** 28 }, (_error, stdout) => resolve(stdout))
+  const child = spawn(process.execPath, args, {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env: { ...process.env, SEED: values.seed, SHRINK: '0' },
+    // a group of its own: what it has started ends with it
+    detached: true,
   })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
+  let ended = true
+  const timer = setTimeout(() => {
+    ended = false
+    process.kill(-child.pid!, 'SIGKILL')
+  }, longestMs)
+  await new Promise((resolve) => child.once('close', resolve))
+  clearTimeout(timer)
+  if (!ended) return undefined
   const report = JSON.parse(output.slice(output.indexOf('{"num'))) as {
-    success: boolean
-    testResults: { assertionResults: { status: string; title: string }[] }[]
+    testResults: {
+      name: string
+      status: string
+      message: string
+      assertionResults: { status: string; title: string; failureMessages: string[] }[]
+    }[]
   }
-  const failed = report.testResults
-    .flatMap((file) => file.assertionResults)
-    .find((each) => each.status === 'failed')
-  return { passed: report.success, killer: failed?.title }
+  return new Map(
+    report.testResults.map(({ name, status, message, assertionResults }) => {
+      const failed = assertionResults.find((test) => test.status === 'failed')
+      const failure =
+        failed === undefined ? message : describe(failed.title, failed.failureMessages.join('\n'))
+      return [files.find((file) => name.endsWith(file)) ?? name, { passed: status === 'passed', failure }]
+    }),
+  )
+}
+
+/** Of a random case its seed and path, else the test's title; and what it complained of. */
+function describe(title: string, message: string): string {
+  const found = /seed: (-?\d+), path: "(\d+)/.exec(message)
+  const cause = /^Got (.*)/m.exec(message)?.[1] ?? message.split('\n')[0]!
+  const place = found === null ? `“${title}”` : `random case ${found[2]} of seed ${found[1]}`
+  return `${place}: ${cause.slice(0, 100)}`
 }
 
 async function tryMutant(folder: string, mutant: Mutant): Promise<string> {
@@ -52,17 +96,24 @@ async function tryMutant(folder: string, mutant: Mutant): Promise<string> {
     source.replace(mutant.find, () => mutant.replace),
   )
   try {
-    if (!(await runTests(folder, happyPath)).passed) return 'too crude: the happy path fails'
-    const proven = await runTests(folder, proof)
-    return proven.passed ? 'SURVIVED' : `killed by “${proven.killer ?? 'an error outside any test'}”`
+    const first = await runTests(folder, [happyPath, random], patienceMs.random)
+    const happy = first ?? (await runTests(folder, [happyPath], patienceMs.random))
+    if (happy?.get(happyPath)?.passed !== true) return 'TOO CRUDE: the happy path fails'
+    if (first === undefined) return 'killed: the random cases did not end'
+    if (!first.get(random)!.passed) return `killed by ${first.get(random)!.failure}`
+    const rest = await runTests(folder, [exhaustive], patienceMs.exhaustive)
+    // there a world that hangs is seen as stuck at once: what takes too long is a busy machine
+    if (rest === undefined || /timed out/.test(rest.get(exhaustive)!.failure))
+      return 'UNDECIDED: it takes too long'
+    return rest.get(exhaustive)!.passed ? 'SURVIVED' : `killed by ${rest.get(exhaustive)!.failure}`
   } finally {
     await writeFile(path, source)
   }
 }
 
-const chosen = process.argv.slice(2)
 const folder = await mkdtemp(join(tmpdir(), 'tailrace-mutants-'))
-let failures = 0
+let tried = 0
+let killed = 0
 try {
   for (const part of ['machines', 'src', 'test', 'package.json', 'tsconfig.json']) {
     await cp(join(root, part), join(folder, part), { recursive: true })
@@ -70,12 +121,13 @@ try {
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
   for (const mutant of mutants) {
     if (chosen.length > 0 && !chosen.includes(mutant.id)) continue
+    tried++
     const verdict = await tryMutant(folder, mutant)
-    if (!verdict.startsWith('killed')) failures++
-    console.log(`${mutant.id.padEnd(26)} ${verdict}`)
+    if (verdict.startsWith('killed')) killed++
+    console.log(`${mutant.id.padEnd(32)} ${verdict}`)
   }
 } finally {
   await rm(folder, { recursive: true, force: true })
 }
-console.log(`${failures} mutants not killed`)
-process.exitCode = failures === 0 ? 0 : 1
+console.log(`${killed} of ${tried} mutants killed`)
+process.exitCode = tried > 0 && killed === tried ? 0 : 1

@@ -1,6 +1,6 @@
 /**
- * Deliberate one-line faults in staging and commit order. Each passes the happy path and must die in the tests named
- * beside it. `find` must stand in its file exactly once, so that a mutant that no longer applies is noticed.
+ * Deliberate one-line faults in staging and commit order. Each passes the happy path and must die in the interleavings.
+ * `find` must stand in its file exactly once, so that a mutant that no longer applies is noticed.
  */
 
 export interface Mutant {
@@ -13,6 +13,7 @@ export interface Mutant {
 }
 
 export const mutants: readonly Mutant[] = [
+  // ── what a commit writes, and when ──
   {
     id: 'group-takes-later-value',
     breaks: 'H5 H73: a group sends what a later batch wrote',
@@ -21,11 +22,120 @@ export const mutants: readonly Mutant[] = [
     replace: '',
   },
   {
+    id: 'group-grows-on-its-way',
+    breaks: 'I1: what was staged since the group was counted is sent with it',
+    file: 'src/commit/worker.ts',
+    find: 'staging.freeze(batches)',
+    replace: 'staging.freeze(staging.batches.length)',
+  },
+  {
+    id: 'newest-batch-first',
+    breaks: 'I2: of several staged batches the last is committed first',
+    file: 'src/staging/staging.ts',
+    find: 'this.#batches.push(batch)',
+    replace: 'this.#batches.unshift(batch)',
+  },
+  {
+    id: 'cursor-stays-behind',
+    breaks: 'I2: a group of several blocks leaves its cursor at the first: the others are handled twice',
+    file: 'src/staging/group.ts',
+    find: 'for (const block of batch.blocks) cursors.set(block.source, block)',
+    replace:
+      'for (const block of batch.blocks) if (!cursors.has(block.source)) cursors.set(block.source, block)',
+  },
+  {
+    id: 'staged-version-overwritten',
+    breaks: 'H5: a change is written into the version of an earlier batch, which may be frozen',
+    file: 'src/staging/staging.ts',
+    find: 'newest?.batch === batch && (batch.collapses ||',
+    replace: 'newest !== undefined && (batch.collapses ||',
+  },
+  {
+    id: 'lost-is-not-resolved',
+    breaks: 'I10: a commit whose answer was lost is sent again without asking what became of it',
+    file: 'machines/committer.machine.ts',
+    find: "'write.lost': { target: 'resolving', actions: 'recordError' }",
+    replace: "'write.lost': { target: 'retrying', actions: 'recordError' }",
+  },
+  {
+    id: 'resolve-believes-the-loss',
+    breaks: 'I10 H37: a commit that turns out to have landed is sent again',
+    file: 'src/commit/worker.ts',
+    find: "return land('resolve.landed')",
+    replace: "return say({ type: 'resolve.notLanded', retryInMs: 0 })",
+  },
+  // ── how lanes and barriers are counted ──
+  {
+    id: 'exit-without-drain',
+    breaks: 'I6 H1: the success exit does not wait for what is staged',
+    file: 'machines/facts.ts',
+    find: 'return facts.stagedBatches === 0 && facts.undelivered === 0 && !facts.marksDirty',
+    replace: 'return true',
+  },
+  {
+    id: 'compute-after-failure',
+    breaks: 'I7: lanes go on after the first error',
+    file: 'machines/facts.ts',
+    find: 'return isEnding(facts) || facts.fork !== null || facts.exit !== null',
+    replace: 'return facts.fork !== null || facts.exit !== null',
+  },
+  {
+    id: 'landing-frees-no-room',
+    breaks: 'H1: what has landed still counts against the budget, and compute waits for ever',
+    file: 'machines/facts.ts',
+    find: 'outcome.stagedBytes < 0 ? facts.stagedBytes : outcome.stagedBytes',
+    replace: 'facts.stagedBytes',
+  },
+  // ── what may be forgotten, and when ──
+  {
+    id: 'release-at-landing',
+    breaks: 'H12 H14: a commit that lands releases its changes under a find that is on its way',
+    file: 'src/staging/staging.ts',
+    find: 'this.#landed.push(batch)',
+    replace: 'this.#landed.push(batch), this.#release()',
+  },
+  {
+    id: 'evicts-uncommitted',
+    breaks: 'I4: under memory pressure staged rows are evicted like cached ones',
+    file: 'src/staging/table-log.ts',
+    find: 'if (entry.newest !== undefined) continue',
+    replace: '',
+  },
+  {
+    id: 'late-load-remembered',
+    breaks: 'H16: a load that outlived its batch is remembered by a later one',
+    file: 'src/staging/staging.ts',
+    find: 'if (this.#loads > 0) this.#generation++',
+    replace: '',
+  },
+  {
+    id: 'late-load-shared',
+    breaks: 'H16: a load of an earlier batch answers a later one',
+    file: 'src/staging/loader.ts',
+    find: 'if (shared?.generation === generation) return shared.promise',
+    replace: 'if (shared !== undefined) return shared.promise',
+  },
+  // ── find ──
+  {
     id: 'find-ignores-shadows',
     breaks: 'H11: a row that a staged change moved out of the filter is still answered by the database',
     file: 'src/staging/find.ts',
     find: 'const shadowed = entry?.newest !== undefined && entry.heldSince <= called',
     replace: 'const shadowed = false',
+  },
+  {
+    id: 'find-sees-the-future',
+    breaks: 'H12: a change made after the call hides the row that the database answers with',
+    file: 'src/staging/find.ts',
+    find: 'entry?.newest !== undefined && entry.heldSince <= called',
+    replace: 'entry?.newest !== undefined',
+  },
+  {
+    id: 'held-since-last-change',
+    breaks: 'H12: another change of a staged row makes a find under way take it for unstaged',
+    file: 'src/staging/staging.ts',
+    find: 'if (newest === undefined) entry.heldSince = ++this.#sequence',
+    replace: 'entry.heldSince = ++this.#sequence',
   },
   {
     id: 'find-asks-too-few',
@@ -42,59 +152,46 @@ export const mutants: readonly Mutant[] = [
     replace: 'if (version.older === undefined) return false',
   },
   {
-    id: 'discard-keeps-value',
-    breaks: 'I8: what an aborted batch had written stays visible',
-    file: 'src/staging/staging.ts',
-    find: 'else entry.row = newest.row',
+    id: 'find-reuses-a-shorter-answer',
+    breaks: 'I4: an answer that was cut off by its limit serves a question for more rows',
+    file: 'src/staging/find.ts',
+    find: 'if (complete || (limit !== undefined && limit <= known.asked)) return rows',
+    replace: 'return rows',
+  },
+  {
+    id: 'find-answers-outlive-their-batch',
+    breaks: 'H17: an answer of the database is used again after what it did not hold was released',
+    file: 'src/staging/workspace.ts',
+    find: 'finder.forget()',
     replace: '',
   },
   {
-    id: 'release-while-loading',
-    breaks: 'H12 H16: changes are released while a load of before is in flight',
-    file: 'src/staging/staging.ts',
-    find: 'if (this.#loads > 0) return',
+    id: 'index-misses-changes',
+    breaks: 'I4: a staged row is found by the values it had when the index was made',
+    file: 'src/staging/held.ts',
+    find: 'else index.addValue(entry, entry.row)',
     replace: '',
   },
+  // ── the order of one handler's calls ──
   {
     id: 'settle-leaves-updates',
     breaks: 'I4: an update that nobody awaited is lost when its row has to be loaded',
     file: 'src/staging/scope.ts',
-    find: 'while (pending.some((ofTable) => ofTable.size > 0)) {',
-    replace: 'while (false) {',
+    find: 'if (lines.length === 0) break',
+    replace: 'if (lines.length >= 0) break',
   },
   {
     id: 'changes-overtake-updates',
     breaks: 'I4: a set after an update that still loads is overwritten by it',
     file: 'src/staging/access.ts',
-    find: 'if (this.#scope.pendingOn(this.#log, id) === undefined) return change()',
+    find: 'if (!this.#scope.isPending(this.#log, id)) return change()',
     replace: 'if (id !== undefined) return change()',
   },
   {
-    id: 'exit-without-drain',
-    breaks: 'I6 H1: the success exit does not wait for what is staged',
-    file: 'machines/facts.ts',
-    find: 'return facts.stagedBatches === 0 && facts.undelivered === 0 && !facts.marksDirty',
-    replace: 'return true',
-  },
-  {
-    id: 'landed-prefix-forgotten',
-    breaks: 'I2: batches that landed are staged again',
-    file: 'machines/facts.ts',
-    find: 'stagedBatches: facts.stagedBatches + facts.flightBatches - outcome.landed,',
-    replace: 'stagedBatches: facts.stagedBatches + facts.flightBatches,',
-  },
-  {
-    id: 'resolve-believes-the-loss',
-    breaks: 'I10 H37: a commit whose answer was lost is sent again though it landed',
-    file: 'src/testing/memory-store.ts',
-    find: "if (commitNumber === this.#commitNumber) return Promise.resolve({ end: 'notLanded' })",
-    replace: "if (commitNumber >= this.#commitNumber) return Promise.resolve({ end: 'notLanded' })",
-  },
-  {
-    id: 'compute-after-failure',
-    breaks: 'I7: lanes go on after the first error',
-    file: 'machines/facts.ts',
-    find: 'return isEnding(facts) || facts.fork !== null || facts.exit !== null',
-    replace: 'return facts.fork !== null || facts.exit !== null',
+    id: 'find-overlooks-updates',
+    breaks: 'I4: a find does not see the updates before it that still load',
+    file: 'src/staging/access.ts',
+    find: 'for (const id of this.#scope.pendingOf(log)) {',
+    replace: 'for (const id of this.#scope.pendingOf(log).slice(0, 0)) {',
   },
 ]

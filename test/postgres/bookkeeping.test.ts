@@ -74,7 +74,9 @@ test('I9, TR001: a flight of another epoch fails at its beginning', async () => 
   await using client = await installed(world)
   await client.query(`UPDATE tailrace.pipelines SET epoch = 7`)
   expect(await errorOf(client.query(plans.beginFlight, ['p', 6]))).toMatchObject({ code: sqlState.epoch })
-  expect(await errorOf(client.query(plans.beginFlight, ['nobody', 7]))).toMatchObject({ code: sqlState.epoch })
+  expect(await errorOf(client.query(plans.beginFlight, ['nobody', 7]))).toMatchObject({
+    code: sqlState.epoch,
+  })
   await client.query(plans.beginFlight, ['p', 7])
 })
 
@@ -96,10 +98,14 @@ test.each([
   await using world = await createWorld()
   await using client = await installed(world)
   await client.query('CREATE TABLE t (id integer)')
-  await client.query(`UPDATE tailrace.pipelines SET epoch = 7, commit_number = 3, committed = 30, counter = 40`)
+  await client.query(
+    `UPDATE tailrace.pipelines SET epoch = 7, commit_number = 3, committed = 30, counter = 40`,
+  )
   await client.query('BEGIN')
   await client.query('INSERT INTO t VALUES (1)')
-  expect(await errorOf(client.query(plans.fence, ['p', epoch, number, 31, 31]))).toMatchObject({ code: sqlState.fence })
+  expect(await errorOf(client.query(plans.fence, ['p', epoch, number, 31, 31]))).toMatchObject({
+    code: sqlState.fence,
+  })
   await client.query('COMMIT')
   expect(await world.query('SELECT * FROM t')).toEqual([])
   expect(await world.pipeline('p')).toMatchObject({ commitNumber: 3, committed: 30, counter: 40 })
@@ -108,7 +114,9 @@ test.each([
 test('I12: the fence counts on, and the counter never goes back', async () => {
   await using world = await createWorld()
   await using client = await installed(world)
-  await client.query(`UPDATE tailrace.pipelines SET epoch = 7, commit_number = 3, committed = 30, counter = 40`)
+  await client.query(
+    `UPDATE tailrace.pipelines SET epoch = 7, commit_number = 3, committed = 30, counter = 40`,
+  )
   await client.query(plans.fence, ['p', 7, 3, 31, 31])
   expect(await world.pipeline('p')).toMatchObject({ epoch: 7, commitNumber: 4, committed: 31, counter: 40 })
   await client.query(plans.fence, ['p', 7, 4, 41, 41])
@@ -124,7 +132,7 @@ test('H72: two that saw the same epoch: one take-over; a re-take needs the own t
     a.query(plans.takePipeline, ['p', 0, mine, 'here', 1]),
     b.query(plans.takePipeline, ['p', 0, yours, 'there', 2]),
   ])
-  expect(took.map(({ rowCount }) => rowCount).toSorted()).toEqual([0, 1])
+  expect(took.reduce((taken, { rowCount }) => taken + (rowCount ?? 0), 0)).toBe(1)
   const [winner, loser] = took[0].rowCount === 1 ? [mine, yours] : [yours, mine]
   expect((await a.query(plans.retakePipeline, ['p', loser])).rowCount).toBe(0)
   expect((await a.query(plans.releasePipeline, ['p', loser])).rowCount).toBe(0)

@@ -29,6 +29,7 @@ import { findOptionsOver } from '../support/programs.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const numRuns = Number(process.env['RUNS'] ?? 25)
+const timeout = 30_000 + numRuns * 400
 
 // an enum whose name begins like a type that has a collation
 const mood = t.pgEnum('text_mood', ['sad', 'ok', 'happy'])
@@ -204,80 +205,88 @@ async function batch<T>(
 
 const key = ({ owner, id }: Row) => ({ owner, id })
 
-test(`I4, H11: the server's answer to a find is memory's answer over the same rows (seed ${seed})`, async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(row, { maxLength: 20 }), queries, async (given, options) => {
-      await client.query('TRUNCATE thing')
-      const staging = new Staging([model], 1e9)
-      await batch(workspace(staging, session.reader), (things) => {
-        for (const one of given) things.set(one)
-      })
-      await commit(staging)
-      const rows = new Map(
-        given.map((one) => completeRow(model, one)).map((one) => [JSON.stringify(key(one)), one]),
-      )
-      for (const query of options) {
-        const { predicate, order, offset, limit } = parseFind(model, query)
-        const expected = [...rows.values()]
-          .filter((one) => evaluate(predicate, one) === true)
-          .toSorted(comparator(order))
-          .slice(offset, limit === undefined ? undefined : offset + limit)
-        expect([query, await asked(query)]).toEqual([query, expected])
-      }
-    }),
-    { seed, numRuns },
-  )
-})
-
-test(`I4, H11, H12: the overlay's answer is the server's once everything is committed (seed ${seed})`, async () => {
-  const change = fc.record({ kind: fc.constantFrom('set', 'set', 'delete', 'renew'), row })
-  const batches = fc.array(fc.array(change, { maxLength: 5 }), { minLength: 1, maxLength: 4 })
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(row, { maxLength: 15 }),
-      batches,
-      queries,
-      fc.array(fc.nat({ max: 3 }), { minLength: 20, maxLength: 20 }),
-      async (stored, changes, options, moments) => {
+test(
+  `I4, H11: the server's answer to a find is memory's answer over the same rows (seed ${seed})`,
+  { timeout },
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(row, { maxLength: 20 }), queries, async (given, options) => {
         await client.query('TRUNCATE thing')
         const staging = new Staging([model], 1e9)
-        const staged = workspace(staging, session.reader)
-        await batch(staged, (things) => {
-          for (const one of stored) things.set(one)
+        await batch(workspace(staging, session.reader), (things) => {
+          for (const one of given) things.set(one)
         })
         await commit(staging)
-        staging.cut(checkpoint)
-        for (const ofBatch of changes) {
+        const rows = new Map(
+          given.map((one) => completeRow(model, one)).map((one) => [JSON.stringify(key(one)), one]),
+        )
+        for (const query of options) {
+          const { predicate, order, offset, limit } = parseFind(model, query)
+          const expected = [...rows.values()]
+            .filter((one) => evaluate(predicate, one) === true)
+            .toSorted(comparator(order))
+            .slice(offset, limit === undefined ? undefined : offset + limit)
+          expect([query, await asked(query)]).toEqual([query, expected])
+        }
+      }),
+      { seed, numRuns },
+    )
+  },
+)
+
+test(
+  `I4, H11, H12: the overlay's answer is the server's once everything is committed (seed ${seed})`,
+  { timeout },
+  async () => {
+    const change = fc.record({ kind: fc.constantFrom('set', 'set', 'delete', 'renew'), row })
+    const batches = fc.array(fc.array(change, { maxLength: 5 }), { minLength: 1, maxLength: 4 })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(row, { maxLength: 15 }),
+        batches,
+        queries,
+        fc.array(fc.nat({ max: 3 }), { minLength: 20, maxLength: 20 }),
+        async (stored, changes, options, moments) => {
+          await client.query('TRUNCATE thing')
+          const staging = new Staging([model], 1e9)
+          const staged = workspace(staging, session.reader)
           await batch(staged, (things) => {
-            for (const { kind, row: given } of ofBatch) {
-              if (kind !== 'set') things.delete(key(given))
-              if (kind === 'renew') things.insert(given)
-              if (kind === 'set') things.set(given)
-            }
+            for (const one of stored) things.set(one)
           })
-        }
-        // one handler asks while commits land between its questions
-        const answers = await batch(staged, async (things) => {
-          const found: Row[][] = []
-          for (const [index, query] of options.entries()) {
-            if (moments[index] === 0 && staging.batches.length > 0) {
-              const [answer] = await Promise.all([things.find(query), commit(staging, 1)])
-              found.push(answer)
-            } else {
-              found.push(await things.find(query))
-            }
+          await commit(staging)
+          staging.cut(checkpoint)
+          for (const ofBatch of changes) {
+            await batch(staged, (things) => {
+              for (const { kind, row: given } of ofBatch) {
+                if (kind !== 'set') things.delete(key(given))
+                if (kind === 'renew') things.insert(given)
+                if (kind === 'set') things.set(given)
+              }
+            })
           }
-          return found
-        })
-        await commit(staging)
-        for (const [index, query] of options.entries()) {
-          expect([query, answers[index]]).toEqual([query, await asked(query)])
-        }
-      },
-    ),
-    { seed, numRuns },
-  )
-})
+          // one handler asks while commits land between its questions
+          const answers = await batch(staged, async (things) => {
+            const found: Row[][] = []
+            for (const [index, query] of options.entries()) {
+              if (moments[index] === 0 && staging.batches.length > 0) {
+                const [answer] = await Promise.all([things.find(query), commit(staging, 1)])
+                found.push(answer)
+              } else {
+                found.push(await things.find(query))
+              }
+            }
+            return found
+          })
+          await commit(staging)
+          for (const [index, query] of options.entries()) {
+            expect([query, answers[index]]).toEqual([query, await asked(query)])
+          }
+        },
+      ),
+      { seed, numRuns },
+    )
+  },
+)
 
 test('H13: an insert of a key that only the database knows fails the commit, naming block and item, also when a later delete would hide it', async () => {
   await client.query('TRUNCATE thing')

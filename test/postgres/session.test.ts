@@ -17,7 +17,9 @@ test('a flight lands whole: rows, cursor, frontier, one transaction', async () =
   await using opened = await openSession(world.plainStore(), { t })
   let flushed = 0
   const { session } = opened
-  expect(await session.write(stagedOf(opened.models, [{ t: rows(3) }]), () => flushed++)).toEqual({ end: 'landed' })
+  expect(await session.write(stagedOf(opened.models, [{ t: rows(3) }]), () => flushed++)).toEqual({
+    end: 'landed',
+  })
   expect(flushed).toBe(1)
   const versions = await world.query(`SELECT DISTINCT xmin::text AS x FROM t
     UNION SELECT xmin::text FROM tailrace.cursors UNION SELECT xmin::text FROM tailrace.pipelines`)
@@ -72,7 +74,9 @@ test('H62, I10: the socket is destroyed while the backend goes on: its end is wa
   for (let trial = 0; trial < 6; trial++) {
     await using opened = await openSession(world.plainStore(), { t }, `p${trial}`)
     const { session, models } = opened
-    const group = stagedOf(models, [{ t: rows(20, 'z'.repeat(20_000)).map((row) => ({ ...row, id: row.id + 1_000 * trial })) }])
+    const group = stagedOf(models, [
+      { t: rows(20, 'z'.repeat(20_000)).map((row) => ({ ...row, id: row.id + 1_000 * trial })) },
+    ])
     const writing = session.write(group, () => undefined)
     // frames are on their way; the answer is not awaited
     if (trial % 2 === 0) session.destroyWriter()
@@ -80,7 +84,8 @@ test('H62, I10: the socket is destroyed while the backend goes on: its end is wa
     const ended = await writing
     const resolved = ended.end === 'lost' ? await session.resolve() : ended
     ends.push(resolved.end)
-    if (resolved.end === 'notLanded') expect(await session.write(group, () => undefined)).toEqual({ end: 'landed' })
+    if (resolved.end === 'notLanded')
+      expect(await session.write(group, () => undefined)).toEqual({ end: 'landed' })
     expect((await world.pipeline(`p${trial}`)).commitNumber).toBe(1)
   }
   expect(ends.every((end) => end === 'landed' || end === 'notLanded')).toBe(true)
@@ -127,10 +132,18 @@ test('a database that cannot be reached: lost, as often as it is asked', async (
 test('I9: a session that another has succeeded', async () => {
   await using world = await createWorld()
   await using opened = await openSession(world.plainStore(), { t })
-  await world.query(`UPDATE tailrace.pipelines SET epoch = epoch + 1, token = gen_random_uuid(), host = 'h', pid = 9`)
+  await world.query(
+    `UPDATE tailrace.pipelines SET epoch = epoch + 1, token = gen_random_uuid(), host = 'h', pid = 9`,
+  )
   const group = stagedOf(opened.models, [{ t: rows(1) }])
-  expect(await opened.session.write(group, () => undefined)).toMatchObject({ end: 'refused', error: { code: 'SUPERSEDED' } })
-  expect(await opened.session.resolve()).toEqual({ end: 'superseded', owner: { host: 'h', pid: 9, epoch: 2 } })
+  expect(await opened.session.write(group, () => undefined)).toMatchObject({
+    end: 'refused',
+    error: { code: 'SUPERSEDED' },
+  })
+  expect(await opened.session.resolve()).toEqual({
+    end: 'superseded',
+    owner: { host: 'h', pid: 9, epoch: 2 },
+  })
   await opened.session.close()
   // what is not ours is not released
   expect((await world.pipeline('p')).token).not.toBeNull()

@@ -146,7 +146,10 @@ describe('read-ahead', () => {
   })
 
   test('one message larger than the budget passes', async () => {
-    const { feed, until } = feedOf(memorySource({ id: 'm', blocks: blocks(300) }), { readAheadBytes: 1, batchItems: 100 })
+    const { feed, until } = feedOf(memorySource({ id: 'm', blocks: blocks(300) }), {
+      readAheadBytes: 1,
+      batchItems: 100,
+    })
     feed.open()
     await until('source.full')
     expect((await all(feed)).map(({ items }) => items)).toEqual([100, 100, 56, 44])
@@ -173,13 +176,18 @@ describe('read-ahead', () => {
 describe('several sources', () => {
   test('oldest first where all tell their time', async () => {
     const timed = (id: string, times: number[]) =>
-      memorySource({ id, blocks: times.map((timestamp, at) => ({ number: at + 1, timestamp, items: [`${id}${timestamp}`] })) })
+      memorySource({
+        id,
+        blocks: times.map((timestamp, at) => ({ number: at + 1, timestamp, items: [`${id}${timestamp}`] })),
+      })
     const { feed, until } = feedOf([timed('a', [1, 4, 5]), timed('b', [2, 3, 6])])
     feed.open()
     await until('source.ended')
-    expect((await all(feed)).flatMap((batch) => batch.blocks.map(({ ref, block }) => `${ref.source}${block.timestamp}`))).toEqual(
-      ['a1', 'b2', 'b3', 'a4', 'a5', 'b6'],
-    )
+    expect(
+      (await all(feed)).flatMap((batch) =>
+        batch.blocks.map(({ ref, block }) => `${ref.source}${block.timestamp}`),
+      ),
+    ).toEqual(['a1', 'b2', 'b3', 'a4', 'a5', 'b6'])
   })
 
   test('H25: a fork of one takes the others back to their own position there, also one that never forks', async () => {
@@ -189,14 +197,14 @@ describe('several sources', () => {
       id: 'l',
       async *blocks(from) {
         opened.push(from)
-        for (const block of blocks(6)) if (block.number > (from?.number ?? 0)) yield await Promise.resolve(block)
+        for (const block of blocks(6))
+          if (block.number > (from?.number ?? 0)) yield await Promise.resolve(block)
       },
     })
     const { feed, until } = feedOf([forking.source, ledger], { batchItems: 1 })
     feed.open()
-    forking.append(blocks(1))
     const first = [await feed.pull(), await feed.pull(), await feed.pull()].flatMap((batch) => batch!.blocks)
-    forking.append(blocks(1, 1, 2))
+    forking.append(blocks(1))
     const rest = [await feed.pull(), await feed.pull(), await feed.pull()].flatMap((batch) => batch!.blocks)
     const handed = [...first, ...rest].map(({ ref }) => ref)
     forking.fork({ above: 0, blocks: blocks(1) })
@@ -303,10 +311,14 @@ describe('closing', () => {
   test('an error after the closing is nobody’s', async () => {
     const source: Source<string> = {
       id: 'm',
-      async *open({ signal }): AsyncGenerator<SourceMessage<string>> {
-        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-        throw new Error('late')
-      },
+      open: ({ signal }) => ({
+        [Symbol.asyncIterator]: () => ({
+          async next(): Promise<IteratorResult<SourceMessage<string>>> {
+            await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+            throw new Error('late')
+          },
+        }),
+      }),
     }
     const { feed, said } = feedOf(source)
     feed.open()
@@ -319,7 +331,11 @@ describe('memorySource', () => {
   async function read(source: Source<string>, from?: Position): Promise<number[]> {
     const { signal } = new AbortController()
     const seen: number[] = []
-    for await (const message of source.open({ ...(from === undefined ? {} : { from }), recent: [], signal })) {
+    for await (const message of source.open({
+      ...(from === undefined ? {} : { from }),
+      recent: [],
+      signal,
+    })) {
       if (message.type === 'blocks') seen.push(...message.blocks.map(({ number }) => number))
     }
     return seen

@@ -17,7 +17,9 @@ export interface OpenedSession extends AsyncDisposable {
 }
 
 export async function openSession(store: Store, tables: TablesInput, pipeline = 'p'): Promise<OpenedSession> {
-  const models = Object.entries(tables).map(([name, table]) => tableModelOf(name, table, { casing: store.casing }))
+  const models = Object.entries(tables).map(([name, table]) =>
+    tableModelOf(name, table, { casing: store.casing }),
+  )
   const session = await store.open({
     pipeline,
     models,

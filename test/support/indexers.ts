@@ -118,13 +118,21 @@ export function blocksOf(
       const kind = random()
       if (kind < 0.05) return { type: 'close', id, account: `a${below(accounts)}` }
       if (kind < 0.12) return { type: 'rank', id, limit: 1 + below(4) }
-      return { type: 'transfer', id, from: `a${below(accounts)}`, to: `a${below(accounts)}`, amount: below(100) }
+      return {
+        type: 'transfer',
+        id,
+        from: `a${below(accounts)}`,
+        to: `a${below(accounts)}`,
+        amount: below(100),
+      }
     })
     return { number, items }
   })
 }
 
-export function expected(blocks: Iterable<Block<Item>>): Promise<Map<string, Readonly<Record<string, unknown>>[]>> {
+export function expected(
+  blocks: Iterable<Block<Item>>,
+): Promise<Map<string, Readonly<Record<string, unknown>>[]>> {
   return referenceRun({ blocks, tables, handlers })
 }
 
@@ -142,7 +150,10 @@ export interface World extends AsyncDisposable {
   /** The pipeline's row. */
   pipeline(name: string): Promise<PipelineRow>
   /** Locks a table, by default against writes, on a connection of its own. */
-  lock(table: string, mode?: 'SHARE' | 'ACCESS EXCLUSIVE'): { readonly taken: Promise<void>; release(): Promise<void> }
+  lock(
+    table: string,
+    mode?: 'SHARE' | 'ACCESS EXCLUSIVE',
+  ): { readonly taken: Promise<void>; release(): Promise<void> }
   /** Resolves once so many sessions of this database wait for a lock. */
   blocked(sessions: number): Promise<void>
 }
@@ -219,7 +230,10 @@ export async function createWorld(options: Partial<PostgresOptions> = {}): Promi
 async function rowsOf(pool: pg.Pool): Promise<Map<string, Record<string, unknown>[]>> {
   const db = drizzle(pool)
   const all = new Map<string, Record<string, unknown>[]>()
-  for (const [name, table] of Object.entries({ account, transfer, board, allowance }) as [string, PgTable][]) {
+  for (const [name, table] of Object.entries({ account, transfer, board, allowance }) as [
+    string,
+    PgTable,
+  ][]) {
     const rows = await db.select().from(table)
     const keys = name === 'allowance' ? ['owner', 'spender'] : ['id']
     all.set(
@@ -250,7 +264,9 @@ const names = [
   'state',
 ] as const satisfies readonly IndexerEventName[]
 
-type Seen = { readonly [N in IndexerEventName]: { readonly name: N; readonly event: IndexerEvents[N] } }[IndexerEventName]
+type Seen = {
+  readonly [N in IndexerEventName]: { readonly name: N; readonly event: IndexerEvents[N] }
+}[IndexerEventName]
 
 export interface Watch {
   /** Everything that was said, in order. */
@@ -289,7 +305,11 @@ export function watch(indexer: Indexer): Watch {
 }
 
 /** A promise to be settled from outside. */
-export function deferred<T = void>(): { readonly promise: Promise<T>; resolve(value: T): void; reject(error: unknown): void } {
+export function deferred<T = void>(): {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(error: unknown): void
+} {
   let resolve!: (value: T) => void
   let reject!: (error: unknown) => void
   const promise = new Promise<T>((yes, no) => {
@@ -308,4 +328,5 @@ export function numbered(count: number, from = 1): Block<number>[] {
   return Array.from({ length: count }, (_, at) => ({ number: from + at, items: [from + at] }))
 }
 
-export const setRow = (item: number, { db }: Context<{ row: typeof row }>) => db.row.set({ id: item, value: item })
+export const setRow = (item: number, { db }: Context<{ row: typeof row }>) =>
+  db.row.set({ id: item, value: item })

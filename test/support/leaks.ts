@@ -3,7 +3,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { AnyActorRef, InspectionEvent } from 'xstate'
 
 /** Kinds that the test runner itself may open or close while a test runs. */
-const ignored = new Set(['Immediate', 'FSReqPromise', 'FSReqCallback', 'PipeWrap', 'MessagePort', 'TickObject'])
+const ignored = new Set([
+  'Immediate',
+  'FSReqPromise',
+  'FSReqCallback',
+  'PipeWrap',
+  'MessagePort',
+  'TickObject',
+])
 
 function count(): Map<string, number> {
   const kinds = new Map<string, number>()
@@ -22,7 +29,9 @@ export function handlesBefore(): Handles {
   const before = count()
   const more = () =>
     Object.fromEntries(
-      [...count()].map(([kind, now]) => [kind, now - (before.get(kind) ?? 0)] as const).filter(([, n]) => n > 0),
+      [...count()]
+        .map(([kind, now]) => [kind, now - (before.get(kind) ?? 0)] as const)
+        .filter(([, n]) => n > 0),
     )
   return {
     async left() {

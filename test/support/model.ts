@@ -118,6 +118,8 @@ export interface Model<W> {
   readonly world: W
   /** What may be said in this state; timers that are armed are added by the walk. */
   says(state: ModelState<W>): readonly ModelEvent[]
+  /** Whether an armed timer may fire in this state. Without it: always. */
+  fires?(state: ModelState<W>, timer: string): boolean
   /** The world after `event` was said and the chart's answer `step` was heard. Throws on a word out of turn. */
   hears(before: ModelState<W>, event: ModelEvent, step: Step): W
   /** The abstraction: states with the same key are one. */
@@ -138,7 +140,9 @@ export interface Walk<W> {
   /** Every transition definition that was taken. */
   readonly taken: ReadonlySet<AnyTransitionDefinition>
   readonly initial: Step
-  /** How a state is reached, for messages. */
+  /** The shortest way to a state; each `from` is the state of that key in `states`. */
+  waysTo(key: string): Way[]
+  /** The same, for messages. */
   pathTo(key: string): string
 }
 
@@ -165,13 +169,12 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
   const leaving = new Map<string, Way[]>()
   const taken = new Set<AnyTransitionDefinition>(initial.taken)
 
-  const pathTo = (key: string): string => {
-    const words: string[] = []
-    for (let way = foundBy.get(key); way !== undefined; way = foundBy.get(way.from)) {
-      words.unshift(describeEvent(way.event))
-    }
-    return words.join(' → ')
+  const waysTo = (key: string): Way[] => {
+    const path: Way[] = []
+    for (let way = foundBy.get(key); way !== undefined; way = foundBy.get(way.from)) path.unshift(way)
+    return path
   }
+  const pathTo = (key: string): string => describePath(waysTo(key))
 
   const draw = (before: ModelState<W>, event: ModelEvent): ModelState<W> => {
     const from = keyOf(before)
@@ -204,6 +207,8 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
     }
   }
 
+  const timersOf = (state: ModelState<W>) =>
+    model.fires === undefined ? state.timers : state.timers.filter((timer) => model.fires!(state, timer))
   let ways = 0
   const logic = {
     transition: (state: ModelState<W>, event: ModelEvent) => draw(state, event),
@@ -218,11 +223,11 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
       // only has to tell the events of one state apart
       serializeEvent: () => String(ways++),
       events: (state: ModelState<W>) =>
-        state.status === 'active' ? [...model.says(state), ...state.timers.map((type) => ({ type }))] : [],
+        state.status === 'active' ? [...model.says(state), ...timersOf(state).map((type) => ({ type }))] : [],
       filterEvents: (state: ModelState<W>) => state.status === 'active',
     } as never,
   )
-  return { states, ways: [...leaving.values()].flat(), leaving, taken, initial, pathTo }
+  return { states, ways: [...leaving.values()].flat(), leaving, taken, initial, waysTo, pathTo }
 }
 
 function timersAfter(timers: readonly string[], fired: ModelEvent, step: Step): readonly string[] {
@@ -232,6 +237,10 @@ function timersAfter(timers: readonly string[], fired: ModelEvent, step: Step): 
   for (const id of step.cancelled) left.delete(id)
   for (const id of step.armed) left.add(id)
   return [...left].sort()
+}
+
+export function describePath(path: readonly Way[]): string {
+  return path.map(({ event }) => describeEvent(event)).join(' → ')
 }
 
 export function describeEvent(event: ModelEvent): string {

@@ -4,7 +4,7 @@
  */
 import { Fault, malformed } from './fault.ts'
 import type { HttpAnswer, HttpClient, HttpLimits } from './http.ts'
-import { classify, type RpcErrorObject } from './too-many.ts'
+import { classify } from './too-many.ts'
 
 export interface RpcCall {
   readonly method: string

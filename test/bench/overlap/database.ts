@@ -14,6 +14,12 @@ export interface BenchDatabase {
 /** Runs `use` with it. Whatever was made for it is undone, also after an error, in reverse order. */
 export async function withDatabase(use: (database: BenchDatabase) => Promise<void>): Promise<void> {
   const undo: (() => Promise<unknown>)[] = []
+  const undoAll = async () => {
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step()
+  }
+  // the embedded server is in a process group of its own: Ctrl-C alone would leave it running
+  const interrupted = () => void undoAll().finally(() => process.exit(130))
+  process.once('SIGINT', interrupted)
   try {
     const serverUrl = await findServer(undo)
     const admin = await connect(undo, serverUrl)
@@ -30,7 +36,8 @@ export async function withDatabase(use: (database: BenchDatabase) => Promise<voi
       sql: async (statement) => void (await client.query(statement)),
     })
   } finally {
-    for (const step of undo.reverse()) await step()
+    process.off('SIGINT', interrupted)
+    await undoAll()
   }
 }
 

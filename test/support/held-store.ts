@@ -1,0 +1,99 @@
+/**
+ * A store under a gated one: what it opened is kept back, each group waits to be executed, and its fate can be chosen:
+ * executed, refused, deferred, lost. Whatever is executed, the real store executes.
+ */
+import type { ResolveEnd, Store, StoreSession, WriteEnd } from '../../src/commit/store.ts'
+import type { Group } from '../../src/staging/batch.ts'
+import { FatalError, RetryableError } from '../../src/errors.ts'
+import { Gate } from '../../src/testing/index.ts'
+
+export type Fate = 'executed' | 'refused' | 'deferred' | 'lost'
+
+export class HeldStore {
+  /** The store is open; the answer is held back. Failing it: it could not be opened. */
+  readonly opened = new Gate('opened')
+  /** A group is in the kernel, and not executed yet. */
+  readonly executing = new Gate('executing')
+  readonly store: Store
+  /** What becomes of a group that passes. */
+  fate: (group: Group) => Fate | Promise<Fate> = () => 'executed'
+  /** What a question about the last write is answered, instead of the truth. */
+  resolution: ResolveEnd | undefined
+  /** Last checkpoint in the database. */
+  executedUpTo = 0
+  sessions = 0
+  #flushed: () => void = () => undefined
+
+  constructor(store: Store) {
+    this.opened.hold()
+    this.executing.hold()
+    this.store = {
+      casing: store.casing,
+      open: async (request) => {
+        const session = await store.open(request)
+        this.sessions++
+        this.executedUpTo = session.resume.committed
+        try {
+          await this.opened.enter()
+        } catch (error) {
+          this.sessions--
+          await session.close()
+          throw error
+        }
+        return this.#held(session)
+      },
+    }
+  }
+
+  /** The frames of the latest write are in the kernel. */
+  flush(): void {
+    this.#flushed()
+  }
+
+  #held(session: StoreSession): StoreSession {
+    const isDestroyed = { is: false }
+    return {
+      resume: session.resume,
+      reader: session.reader,
+      write: (group, flushed) => {
+        this.#flushed = flushed
+        isDestroyed.is = false
+        return this.#write(session, group, isDestroyed)
+      },
+      resolve: () => (this.resolution === undefined ? session.resolve() : Promise.resolve(this.resolution)),
+      destroyWriter: () => {
+        isDestroyed.is = true
+        session.destroyWriter()
+      },
+      close: async () => {
+        this.sessions--
+        await session.close()
+      },
+    }
+  }
+
+  async #write(
+    session: StoreSession,
+    group: Group,
+    isDestroyed: { readonly is: boolean },
+  ): Promise<WriteEnd> {
+    await this.executing.enter()
+    if (isDestroyed.is) return { end: 'lost', error: new Error('the socket was destroyed') }
+    const fate = await this.fate(group)
+    switch (fate) {
+      case 'refused':
+        return { end: 'refused', error: new FatalError('REPLAY_REFUSED', 'refused') }
+      case 'deferred':
+        return { end: 'deferred', error: new RetryableError('REPLAY_DEFERRED', 'deferred') }
+      case 'lost':
+        return { end: 'lost', error: new Error('the connection was lost') }
+      case 'executed':
+        break
+      default:
+        throw new Error(`unreachable: ${String(fate satisfies never)}`)
+    }
+    const ended = await session.write(group, () => undefined)
+    if (ended.end === 'landed') this.executedUpTo = group.upTo
+    return ended
+  }
+}
