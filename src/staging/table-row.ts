@@ -3,7 +3,6 @@
  * nothing is allocated beside the row itself.
  */
 import { HandlerError, messageOf } from '../errors.ts'
-import { sizeOfString } from './column/size.ts'
 import { show } from './column/show.ts'
 import type { ColumnModel, KeyId, Row, TableModel } from './table.ts'
 
@@ -136,11 +135,6 @@ export function rowBytes(model: TableModel, row: Row): number {
     if (value !== null) bytes += codec.byteSize(value)
   }
   return bytes
-}
-
-/** Heap bytes of a key and its identity, for what is known about a key without a row. */
-export function keyBytes(id: KeyId): number {
-  return rowOverhead + (typeof id === 'string' ? sizeOfString(id) : slotBytes * 2)
 }
 
 function absentValue(column: ColumnModel): unknown {

@@ -290,7 +290,7 @@ describe('the wrong endpoint', () => {
     const url = `${proxy.url.replace('//', '//me-myself:pass-word@')}/v2/${key}?token=secret-token`
     await using reader = read(evmSource({ ...options(), rpcUrl: url }))
     const error = await reader.next().catch((thrown: Error) => thrown)
-    const told = `${String((error as Error).message)} ${String((error as Error).cause)} ${JSON.stringify(error)}`
+    const told = `${(error as Error).message} ${String((error as Error).cause)} ${JSON.stringify(error)}`
     expect(told).toContain('/v2/…?…')
     for (const secret of [key, 'me-myself', 'pass-word', 'secret-token']) expect(told).not.toContain(secret)
   })

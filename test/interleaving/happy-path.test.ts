@@ -1,11 +1,12 @@
 /** What any suite would have: one plain run of a few batches, nothing held back. A mutant that dies here proves nothing. */
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import { expect, test } from 'vitest'
-import { createIndexer, memorySource } from '../../src/index.ts'
+import { createIndexer, memorySource, type Context } from '../../src/index.ts'
 import { memoryStore, referenceRun } from '../../src/testing/index.ts'
 
 const account = pgTable('account', { id: text().primaryKey(), balance: integer().notNull() })
 const transfer = pgTable('transfer', { id: text().primaryKey(), amount: integer().notNull() })
+const tables = { account, transfer }
 
 test('happy path: balances and transfers of forty blocks', async () => {
   const blocks = Array.from({ length: 40 }, (_, block) => ({
@@ -18,8 +19,8 @@ test('happy path: balances and transfers of forty blocks', async () => {
     })),
   }))
   const program = {
-    tables: { account, transfer },
-    async handle(item: (typeof blocks)[number]['items'][number], { db }: Context) {
+    tables,
+    async handle(item: (typeof blocks)[number]['items'][number], { db }: Context<typeof tables>) {
       const from = await db.account.get(item.from)
       db.account.set({ id: item.from, balance: (from?.balance ?? 0) - item.amount })
       const to = await db.account.get(item.to)
@@ -40,5 +41,3 @@ test('happy path: balances and transfers of forty blocks', async () => {
   const reference = await referenceRun({ blocks, ...program })
   for (const name of ['account', 'transfer']) expect(store.rows(name)).toEqual(reference.get(name))
 })
-
-type Context = import('../../src/index.ts').Context<{ account: typeof account; transfer: typeof transfer }>

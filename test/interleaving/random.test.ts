@@ -3,7 +3,7 @@
  * naive sequential executor. A failure prints its seed; `SEED=<n>` replays it, `SHRINK=0` leaves it as it was found.
  */
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { test } from 'vitest'
 import { cases, check, inMemory } from './world.ts'
 
 const seed = process.env['SEED'] === undefined ? undefined : Number(process.env['SEED'])

@@ -39,10 +39,7 @@ export const committerWords = {
 } as const
 
 /** A compile error here names an event of the chart that no row has. */
-export const everyEventHasAWord: Exclude<
-  CommitterEvent['type'],
-  WordTypes<typeof committerWords>
-> extends never
+const _everyEventHasAWord: Exclude<CommitterEvent['type'], WordTypes<typeof committerWords>> extends never
   ? true
   : Exclude<CommitterEvent['type'], WordTypes<typeof committerWords>> = true
 

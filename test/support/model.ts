@@ -69,9 +69,9 @@ export function createStepper(machine: AnyStateMachine): Stepper {
     start: (input) => record(() => machine.getInitialSnapshot(scope as never, input) as AnyMachineSnapshot),
     step: (chart, event) => {
       // an ignored word changes nothing; an error that nobody handles breaks the machine, so it must be tried
-      const isHandled = machine.getTransitionData(chart as never, event as never).length > 0
+      const isHandled = machine.getTransitionData(chart as never, event).length > 0
       if (!isHandled && !event.type.startsWith('xstate.error.')) return { chart, ...nothing }
-      return record(() => machine.transition(chart, event as never, scope as never))
+      return record(() => machine.transition(chart, event, scope as never))
     },
   }
 }
@@ -339,12 +339,12 @@ export function transitionDefinitions(machine: AnyStateMachine): AnyTransitionDe
 
 /** `pulling —batch.pulled→ cpu`, with its place among the branches of the same event. */
 export function describeTransition(definition: AnyTransitionDefinition): string {
-  const source = definition.source as StateNode
+  const { source } = definition
   const event = definition.eventType === '' ? 'always' : shortEvent(definition.eventType)
   const branches: AnyTransitionDefinition[] =
     definition.eventType === '' ? (source.always ?? []) : source.transitions.get(definition.eventType)!
   const branch = branches.length > 1 ? `[${branches.indexOf(definition) + 1}]` : ''
-  const target = definition.target?.map((node) => (node as StateNode).id).join(', ') ?? '·'
+  const target = definition.target?.map((node) => node.id).join(', ') ?? '·'
   return `${source.id} ─ ${event}${branch} → ${target}`
 }
 

@@ -105,7 +105,7 @@ function argumentsOf({ abi }: WatchedEvent): (log: RawLog) => unknown {
       values[at] = topicValue(input, log.topics[index + 1] as Hex)
     })
     if (dataTypes.length > 0) {
-      const decoded = decodeAbiParameters(dataTypes, log.data) as readonly unknown[]
+      const decoded: readonly unknown[] = decodeAbiParameters(dataTypes, log.data)
       inData.forEach(({ at }, index) => {
         values[at] = decoded[index]
       })
