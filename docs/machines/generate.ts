@@ -3,7 +3,7 @@
  *
  *     npx tsx docs/machines/generate.ts
  *
- * writes docs/machines/*.md and the part of docs/spec.md between its markers. test/machines/docs.test.ts fails
+ * writes docs/machines/*.md and the parts of docs/spec.md between their markers. test/machines/docs.test.ts fails
  * when a page is stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import type { AnyStateMachine, AnyTransitionDefinition } from 'xstate'
 import { committerMachine } from '../../machines/committer.machine.ts'
 import { indexerMachine } from '../../machines/indexer.machine.ts'
+import { testsById } from '../tests-by-id.ts'
 import { shortEvent, stateNodes } from '../../test/support/model.ts'
 import { committerTable, committerWords, passedThrough } from '../../test/support/model-table-committer.ts'
 import { indexerTables, indexerWords } from '../../test/support/model-table-indexer.ts'
@@ -18,7 +19,7 @@ import { indexerTables, indexerWords } from '../../test/support/model-table-inde
 type StateNode = AnyStateMachine['root']
 
 const command = 'npx tsx docs/machines/generate.ts'
-const markers = { begin: '<!-- generated: total tables -->', end: '<!-- end of generated part -->' }
+const endMarker = '<!-- end of generated part -->'
 
 /** Path from the repository's root → what the page must say. */
 export function generatedPages(): Map<string, string> {
@@ -26,7 +27,10 @@ export function generatedPages(): Map<string, string> {
   return new Map([
     ['docs/machines/indexer.md', machinePage(indexerMachine as unknown as AnyStateMachine)],
     ['docs/machines/committer.md', machinePage(committerMachine as unknown as AnyStateMachine)],
-    ['docs/spec.md', withTables(spec)],
+    [
+      'docs/spec.md',
+      withGenerated(withGenerated(spec, 'total tables', totalTables()), 'tests by id', testsById()),
+    ],
   ])
 }
 
@@ -209,11 +213,12 @@ function row(cells: readonly string[]): string {
 type Cell = string | readonly { readonly when: string; readonly to: string }[]
 type Rows = Record<string, { readonly on: Record<string, Record<string, Cell>> }>
 
-function withTables(spec: string): string {
-  const begin = spec.indexOf(markers.begin)
-  const end = spec.indexOf(markers.end)
-  if (begin < 0 || end < begin) throw new Error(`docs/spec.md has lost its markers: ${markers.begin}`)
-  return `${spec.slice(0, begin + markers.begin.length)}\n\n${totalTables()}\n${spec.slice(end)}`
+function withGenerated(page: string, part: string, text: string): string {
+  const beginMarker = `<!-- generated: ${part} -->`
+  const begin = page.indexOf(beginMarker)
+  const end = page.indexOf(endMarker, begin)
+  if (begin < 0 || end < begin) throw new Error(`docs/spec.md has lost its markers: ${beginMarker}`)
+  return `${page.slice(0, begin + beginMarker.length)}\n\n${text}\n${page.slice(end)}`
 }
 
 function totalTables(): string {
