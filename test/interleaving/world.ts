@@ -8,7 +8,11 @@ import { createIndexer, type Block, type Outcome, type Store } from '../../src/i
 import { gatedStore, memoryStore, referenceRun } from '../../src/testing/index.ts'
 import {
   programHandler,
+  crowdedOps,
+  forgetfulOps,
+  narrowProgramOps,
   programOps,
+  rankingOps,
   programTables as tables,
   type ProgramItem,
   type Readings,
@@ -20,6 +24,10 @@ export interface Case {
   readonly stagedBytes: number
   readonly groupLatencyMs: number
   readonly preload: boolean
+  /** Calls of ports, one after the other: for so many turns of the scheduler each is held up. Then from the first again. */
+  readonly delays: readonly number[]
+  /** The same for answers of the database. */
+  readonly loadDelays: readonly number[]
   /** One after the other, over as many runs as it takes. */
   readonly disturbances: readonly Disturbance[]
 }
@@ -31,31 +39,71 @@ export interface Disturbance {
 }
 
 /** Blocks of random programs; empty blocks among them. */
-const blocks: fc.Arbitrary<readonly Block<ProgramItem>[]> = fc
-  .array(fc.array(programOps, { maxLength: 3 }), { minLength: 1, maxLength: 8 })
-  .map((all) =>
+function blocksOf(ops: fc.Arbitrary<ProgramItem['ops']>): fc.Arbitrary<readonly Block<ProgramItem>[]> {
+  return fc.array(fc.array(ops, { maxLength: 3 }), { minLength: 1, maxLength: 8 }).map((all) =>
     all.map((items, index) => ({
       number: index + 1,
-      items: items.map((ops, item) => ({ id: `${index + 1}.${item}`, ops })),
+      items: items.map((one, item) => ({ id: `${index + 1}.${item}`, ops: one })),
     })),
   )
+}
 
 const disturbance: fc.Arbitrary<Disturbance> = fc.record({
-  what: fc.constantFrom('stop', 'abort', 'answer lost', 'connection lost', 'handler fails'),
-  after: fc.integer({ min: 0, max: 40 }),
+  what: fc.constantFrom(
+    'stop',
+    'abort',
+    'answer lost',
+    'connection lost',
+    'connection lost',
+    'handler fails',
+  ),
+  after: fc.integer({ min: 0, max: 25 }),
 })
 
-export const cases: fc.Arbitrary<Case> = fc.record({
-  blocks,
-  batchItems: fc.constantFrom(1, 1, 1, 2, 100),
-  stagedBytes: fc.constantFrom(1, 1, 700, 2_000, 1_000_000, 1_000_000, 1_000_000),
-  groupLatencyMs: fc.constantFrom(0, 1_000, 1_000),
-  preload: fc.boolean(),
-  disturbances: fc.oneof(
-    { weight: 2, arbitrary: fc.constant([]) },
-    { weight: 3, arbitrary: fc.array(disturbance, { minLength: 1, maxLength: 2 }) },
-  ),
-})
+const delays = fc.array(fc.constantFrom(1, 1, 1, 1, 2, 6, 30), { minLength: 1, maxLength: 15 })
+
+function casesOf(
+  ops: fc.Arbitrary<ProgramItem['ops']>,
+  limits: { readonly [N in keyof Case]?: fc.Arbitrary<Case[N]> } = {},
+): fc.Arbitrary<Case> {
+  return fc.record({
+    blocks: blocksOf(ops),
+    batchItems: fc.constantFrom(1, 1, 1, 2, 100),
+    stagedBytes: fc.constantFrom(1, 1, 700, 2_000, 1_000_000, 1_000_000, 1_000_000),
+    groupLatencyMs: fc.constantFrom(0, 1_000, 1_000),
+    preload: fc.boolean(),
+    delays,
+    loadDelays: delays,
+    disturbances: fc.oneof(
+      { weight: 2, arbitrary: fc.constant([]) },
+      { weight: 3, arbitrary: fc.array(disturbance, { minLength: 1, maxLength: 2 }) },
+    ),
+    ...limits,
+  })
+}
+
+/** Nothing is known of a row that was not just touched. */
+const forgetting = {
+  batchItems: fc.constant(1),
+  stagedBytes: fc.constantFrom(1, 1, 700),
+  preload: fc.constant(false),
+}
+
+/** A load may well outlive its batch, and the commit of the next. */
+const slowLoads = {
+  delays: fc.constant([1]),
+  stagedBytes: fc.constant(1),
+  loadDelays: fc.array(fc.constantFrom(1, 12, 20), { minLength: 1, maxLength: 15 }),
+}
+
+export const cases: fc.Arbitrary<Case> = fc.oneof(
+  { weight: 4, arbitrary: casesOf(programOps) },
+  { weight: 4, arbitrary: casesOf(narrowProgramOps) },
+  { weight: 1, arbitrary: casesOf(crowdedOps) },
+  { weight: 1, arbitrary: casesOf(rankingOps) },
+  { weight: 2, arbitrary: casesOf(rankingOps, forgetting) },
+  { weight: 4, arbitrary: casesOf(forgetfulOps, { ...forgetting, ...slowLoads }) },
+)
 
 /** What happened in a case; a soak counts these, so that nobody believes in cases that never occur. */
 export interface Mix {
@@ -191,6 +239,7 @@ async function runOnce(
   const differences: unknown[] = []
   const { store, gates } = gatedStore(watched(under, expected, (error) => differences.push(error)))
   const program = programHandler(reads)
+  let called = 0
   let calls = 0
   let writing = 0
   let failing = false
@@ -201,7 +250,9 @@ async function runOnce(
       disturbances.shift()
       disturb(next.what)
     }
-    await schedule.schedule(Promise.resolve(), label)
+    const delays = label === 'loaded' ? given.loadDelays : given.delays
+    const turns = delays[called++ % delays.length]!
+    for (let turn = 0; turn < turns; turn++) await schedule.schedule(Promise.resolve(), label)
   }
   const scheduled: Store = {
     casing: store.casing,
@@ -289,7 +340,11 @@ async function runOnce(
   }
   indexer.on('state', (status) => {
     if (status.stagedBatches >= 2) mix.severalStaged = true
-    if (status.lanes?.compute === 'waiting') mix.fullBudget = true
+    const { control, compute } = status.lanes ?? {}
+    if (compute === 'waiting') mix.fullBudget = true
+    if (control === 'failing' && (compute === 'waiting' || compute === 'pulling')) {
+      differences.push(new Error('compute goes on after the first error'))
+    }
   })
   let timer: NodeJS.Timeout | undefined
   const tooLong = new Promise<never>((_, reject) => {

@@ -22,13 +22,6 @@ export const mutants: readonly Mutant[] = [
     replace: '',
   },
   {
-    id: 'group-grows-on-its-way',
-    breaks: 'I1: what was staged since the group was counted is sent with it',
-    file: 'src/commit/worker.ts',
-    find: 'staging.freeze(batches)',
-    replace: 'staging.freeze(staging.batches.length)',
-  },
-  {
     id: 'newest-batch-first',
     breaks: 'I2: of several staged batches the last is committed first',
     file: 'src/staging/staging.ts',

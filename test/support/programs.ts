@@ -220,8 +220,6 @@ const ids = ['p', 'q', '\u{10000}', '\ufffd']
 const amount = fc.integer({ min: -3, max: 3 })
 const nullable = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: null, freq: 3 })
 
-const holdingKey = fc.record({ owner: fc.constantFrom(...owners), token: fc.constantFrom(1, 2) })
-const profileKey = fc.constantFrom(...ids)
 const holdingPart = { memo: nullable(fc.constantFrom(...names)) }
 const profilePart = {
   name: nullable(fc.constantFrom(...names)),
@@ -230,14 +228,6 @@ const profilePart = {
   score: nullable(fc.constantFrom(0, -0, 1.5, -2, NaN, Infinity, -Infinity)),
   blob: nullable(fc.uint8Array({ maxLength: 2 })),
 }
-const holdingRow = fc.record({
-  owner: fc.constantFrom(...owners),
-  token: fc.constantFrom(1, 2),
-  amount,
-  ...holdingPart,
-})
-const profileRow = fc.record({ id: profileKey, amount, ...profilePart })
-
 const columns: Record<keyof ProgramTables, Record<string, fc.Arbitrary<unknown>>> = {
   holding: {
     owner: fc.constantFrom(...owners),
@@ -246,7 +236,7 @@ const columns: Record<keyof ProgramTables, Record<string, fc.Arbitrary<unknown>>
     memo: fc.constantFrom(...names),
   },
   profile: {
-    id: profileKey,
+    id: fc.constantFrom(...ids),
     amount,
     name: fc.constantFrom(...names),
     mood: fc.constantFrom('sad', 'ok', 'happy'),
@@ -321,16 +311,27 @@ export function findOptionsOver(
 }
 
 const wait = fc.constantFrom<Wait[]>('now', 'now', 'end', 'end', 'never')
+const overlapping = fc.constantFrom<Wait[]>('end', 'end', 'end', 'now', 'never', 'never')
 
-function opsOn(table: Changeable, waits = wait): fc.Arbitrary<Op>[] {
-  const key: fc.Arbitrary<unknown> = table === 'holding' ? holdingKey : profileKey
-  const row = (table === 'holding' ? holdingRow : profileRow) as fc.Arbitrary<Record<string, unknown>>
+/** The keys that programs use. The fewer, the more often one changes what another still reads. */
+interface Keys {
+  readonly owners: readonly string[]
+  readonly ids: readonly string[]
+}
+
+function opsOn(table: Changeable, keys: Keys, waits = wait): fc.Arbitrary<Op>[] {
+  const holdingKey = { owner: fc.constantFrom(...keys.owners), token: fc.constantFrom(1, 2) }
+  const id = fc.constantFrom(...keys.ids)
+  const key: fc.Arbitrary<unknown> = table === 'holding' ? fc.record(holdingKey) : id
+  const row: fc.Arbitrary<Record<string, unknown>> =
+    table === 'holding'
+      ? fc.record({ ...holdingKey, amount, ...holdingPart })
+      : fc.record({ id, amount, ...profilePart })
   const parts: Record<string, fc.Arbitrary<unknown>> = table === 'holding' ? holdingPart : profilePart
   const patch = fc.record(parts, { requiredKeys: [] }) as fc.Arbitrary<Record<string, unknown>>
   const on = fc.constant(table)
   return [
     fc.record({ op: fc.constant('get' as const), table: on, key, wait: waits }),
-    fc.record({ op: fc.constant('getOrThrow' as const), table: on, key }),
     fc.record({
       op: fc.constant('getMany' as const),
       table: on,
@@ -338,81 +339,126 @@ function opsOn(table: Changeable, waits = wait): fc.Arbitrary<Op>[] {
       wait: waits,
     }),
     fc.record({ op: fc.constant('set' as const), table: on, row }),
-    fc.record({ op: fc.constant('carry' as const), table: on, from: key, row }),
-    fc.record({ op: fc.constant('insertNew' as const), table: on, row }),
-    fc.record({ op: fc.constant('replace' as const), table: on, row }),
     fc.record({ op: fc.constant('delete' as const), table: on, key }),
     fc.record({ op: fc.constant('update' as const), table: on, key, by: amount, patch, wait: waits }),
     fc.record({ op: fc.constant('update' as const), table: on, key, by: amount, patch, wait: waits }),
+    fc.record({ op: fc.constant('getOrThrow' as const), table: on, key }),
+    fc.record({ op: fc.constant('carry' as const), table: on, from: key, row }),
+    fc.record({ op: fc.constant('insertNew' as const), table: on, row }),
+    fc.record({ op: fc.constant('replace' as const), table: on, row }),
     fc.record({ op: fc.constant('climb' as const), table: on, key, to: fc.integer({ min: 0, max: 5 }) }),
   ]
 }
 
-/**
- * Few different questions: the same one is asked again, by another batch or for another number of rows; and most rows
- * match, so that a limit cuts some off.
- */
+/** Those of them that need not be awaited. */
+const unawaited = 6
+
+type Question = FindOptions<Record<string, unknown>>
+
+/** Few different ones, which most rows match: asked again by another batch, or for another number of rows. */
 const commonQuestion = fc.record(
   {
-    where: fc.constantFrom(
-      {},
-      { amount: { gte: 0 } },
-      { amount: { lt: 1 } },
-      { amount: 1 },
-      { amount: { in: [0, 2] } },
-    ),
+    where: fc.constantFrom({}, {}, { amount: { gte: 0 } }, { amount: { lt: 1 } }, { amount: 1 }),
     orderBy: fc.constantFrom({ amount: 'asc' }, { amount: 'desc' }),
     limit: fc.integer({ min: 1, max: 3 }),
     offset: fc.nat({ max: 1 }),
   },
   { requiredKeys: ['where'] },
-) as fc.Arbitrary<FindOptions<Record<string, unknown>>>
+) as fc.Arbitrary<Question>
 
-function findOn(table: keyof ProgramTables, waits = wait): fc.Arbitrary<Op> {
-  return fc.record({
-    op: fc.constant('find' as const),
-    table: fc.constant(table),
-    options: fc.oneof(findOptionsOver(columns[table]), commonQuestion),
-    wait: waits,
+function findOn(table: keyof ProgramTables, options: fc.Arbitrary<Question>, waits = wait): fc.Arbitrary<Op> {
+  return fc.record({ op: fc.constant('find' as const), table: fc.constant(table), options, wait: waits })
+}
+
+function mixed(keys: Keys): fc.Arbitrary<readonly Op[]> {
+  const finds = (['holding', 'profile', 'event'] as const).map((table) =>
+    findOn(table, fc.oneof(findOptionsOver(columns[table]), commonQuestion)),
+  )
+  const log = fc.record({ op: fc.constant('log' as const), owner: fc.constantFrom(...keys.owners), amount })
+  const op = fc.oneof(
+    { weight: 10, arbitrary: fc.oneof(...opsOn('holding', keys)) },
+    { weight: 10, arbitrary: fc.oneof(...opsOn('profile', keys)) },
+    { weight: 6, arbitrary: fc.oneof(...finds) },
+    { weight: 2, arbitrary: log },
+    { weight: 1, arbitrary: fc.constant({ op: 'barrier' as const }) },
+  )
+  return fc.array(op, { maxLength: 7 })
+}
+
+/** Calls on one table that overlap in time: where the order of the calls is easiest to lose. */
+function tangle(table: Changeable, keys: Keys): fc.Arbitrary<readonly Op[]> {
+  const find = findOn(table, fc.oneof(findOptionsOver(columns[table]), commonQuestion), overlapping)
+  const others = fc.oneof(...opsOn(table, keys, overlapping).slice(0, unawaited))
+  return fc.array(fc.oneof({ weight: 1, arbitrary: find }, { weight: 2, arbitrary: others }), {
+    maxLength: 6,
   })
 }
 
-const op: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 10, arbitrary: fc.oneof(...opsOn('holding')) },
-  { weight: 10, arbitrary: fc.oneof(...opsOn('profile')) },
-  { weight: 6, arbitrary: fc.oneof(findOn('holding'), findOn('profile'), findOn('event')) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ op: fc.constant('log' as const), owner: fc.constantFrom(...owners), amount }),
-  },
-  { weight: 1, arbitrary: fc.constant({ op: 'barrier' as const }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({
+/** Calls on more staged rows than a `find` looks through one by one. */
+export const crowdedOps: fc.Arbitrary<readonly Op[]> = fc.array(
+  fc.oneof(
+    fc.record({
       op: fc.constant('crowd' as const),
-      first: fc.nat({ max: 3 }),
+      first: fc.nat({ max: 2 }),
       amount: fc.nat({ max: 3 }),
     }),
-  },
+    findOn(
+      'profile',
+      fc.record(
+        {
+          where: fc.constantFrom({ amount: 1 }, { amount: { in: [0, 2] } }, { amount: 2, id: { gt: 'c1' } }),
+          limit: fc.integer({ min: 1, max: 12 }),
+        },
+        { requiredKeys: ['where'] },
+      ) as fc.Arbitrary<Question>,
+    ),
+    fc.oneof(...opsOn('profile', { owners, ids: ['c1', 'c2', 'c30'] }).slice(0, unawaited)),
+  ),
+  { minLength: 2, maxLength: 7 },
 )
 
-/** Calls on one table that overlap in time: where the order of the calls is easiest to lose. */
-function tangle(table: Changeable): fc.Arbitrary<readonly Op[]> {
-  const overlapping = fc.constantFrom<Wait[]>('end', 'end', 'end', 'now', 'never')
-  const others = opsOn(table, overlapping).filter((_, index) => index < 4 || index > 6)
-  return fc.array(
-    fc.oneof(
-      { weight: 1, arbitrary: findOn(table, overlapping) },
-      { weight: 3, arbitrary: fc.oneof(...others) },
-    ),
+/** Few questions for the first of several rows, between changes of them. */
+export const rankingOps: fc.Arbitrary<readonly Op[]> = fc.array(
+  fc.oneof(
+    { weight: 2, arbitrary: opsOn('holding', { owners, ids })[2]! },
+    { weight: 1, arbitrary: opsOn('holding', { owners, ids })[3]! },
     {
-      maxLength: 6,
+      weight: 3,
+      arbitrary: findOn(
+        'holding',
+        fc.record(
+          {
+            where: fc.constantFrom({}, { amount: { gte: 0 } }),
+            orderBy: fc.constant({ amount: 'desc' }),
+            limit: fc.integer({ min: 1, max: 3 }),
+          },
+          { requiredKeys: ['where', 'limit'] },
+        ) as fc.Arbitrary<Question>,
+      ),
     },
+  ),
+  { minLength: 2, maxLength: 6 },
+)
+
+/** Reads that nobody waits for, of rows that are changed without being read. */
+export const forgetfulOps: fc.Arbitrary<readonly Op[]> = fc.array(
+  fc.oneof(
+    opsOn('holding', { owners: ['x'], ids }, fc.constantFrom<Wait[]>('now', 'never'))[0]!,
+    opsOn('holding', { owners: ['x'], ids })[2]!,
+  ),
+  { maxLength: 3 },
+)
+
+function programsOver(keys: Keys): fc.Arbitrary<readonly Op[]> {
+  return fc.oneof(
+    { weight: 5, arbitrary: mixed(keys) },
+    { weight: 4, arbitrary: tangle('holding', keys) },
+    { weight: 4, arbitrary: tangle('profile', keys) },
+    { weight: 1, arbitrary: crowdedOps },
   )
 }
 
-export const programOps: fc.Arbitrary<readonly Op[]> = fc.oneof(
-  fc.array(op, { maxLength: 7 }),
-  tangle('holding'),
-  tangle('profile'),
-)
+export const programOps = programsOver({ owners, ids })
+
+/** Over so few rows that nearly everything concerns the same one. */
+export const narrowProgramOps = programsOver({ owners: ['x'], ids: ['p', '\u{10000}'] })
