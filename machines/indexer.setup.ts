@@ -26,7 +26,7 @@ function tellCommitter(type: 'recall' | 'halt' | 'cut') {
     never
   >(({ enqueue, check }) => {
     const inFlight = stateIn('#indexer.active.commit.committing')
-    if (check(inFlight as never)) enqueue.sendTo('committer', { type } as never)
+    if (check(inFlight as never)) enqueue.sendTo('committer', { type })
   })
 }
 

@@ -44,6 +44,8 @@ export class Feed {
   readonly #say: (event: SourceEvent) => void
   readonly #caughtUp: (source: string) => void
   #counter: number
+  /** Up to here some positions are not known any more, or are not stored. */
+  #forgottenUpTo = 0
   #opened = false
   #fullPumps = 0
   #waiting: { resolve(batch: PulledBatch | undefined): void } | undefined
@@ -61,7 +63,9 @@ export class Feed {
     this.#say = say
     this.#caughtUp = caughtUp
     for (const source of sources) {
-      this.#positions.set(source.id, (start.positions.get(source.id) ?? []).toReversed())
+      const positions = (start.positions.get(source.id) ?? []).toReversed()
+      this.#positions.set(source.id, positions)
+      this.#forgottenUpTo = Math.max(this.#forgottenUpTo, (positions[0]?.checkpoint ?? 1) - 1)
     }
     this.#pumps = sources.map((source) => this.#pump(source, limits.readAheadBytes / sources.length))
   }
@@ -128,7 +132,9 @@ export class Feed {
       const anchor = positions.findLastIndex(
         (position) => position.checkpoint <= committed && position.number <= final,
       )
-      if (anchor > 0) positions.splice(0, anchor)
+      for (const { checkpoint } of positions.splice(0, Math.max(0, anchor))) {
+        this.#forgottenUpTo = Math.max(this.#forgottenUpTo, checkpoint)
+      }
     }
   }
 
@@ -139,11 +145,20 @@ export class Feed {
     this.#finalBelow.set(ref.source, ref.finalBelow)
   }
 
-  /** The checkpoint a fork of `source` goes back to: below the first one above `validTo`. */
+  /**
+   * The checkpoint a fork of `source` goes back to: the newest one, of any source, below the first one above `validTo`.
+   * Numbers of batches that were given up lie between, and are nobody's frontier.
+   */
   #targetOf(source: string, validTo: Position | null): number {
     const positions = this.#positions.get(source)!
     const lowest = positions.find((position) => validTo === null || position.number > validTo.number)
-    return lowest === undefined ? this.#counter : lowest.checkpoint - 1
+    const below = lowest?.checkpoint ?? Infinity
+    let target = Math.min(below - 1, this.#forgottenUpTo)
+    for (const known of this.#positions.values()) {
+      const newest = known.findLast((position) => position.checkpoint < below)
+      target = Math.max(target, newest?.checkpoint ?? 0)
+    }
+    return target
   }
 
   #cut(): PulledBatch | undefined {

@@ -1,8 +1,10 @@
 /** `npm run soak -- <what> [--seconds N] [--seed N]`: the proofs that take longer than a test run may. */
 import { parseArgs } from 'node:util'
+import { soakReplay } from './replay.ts'
 import { soakSchedules } from './schedules.ts'
 
 const soaks: Readonly<Record<string, (seconds: number, seed: number | undefined) => Promise<number>>> = {
+  replay: soakReplay,
   schedules: soakSchedules,
 }
 

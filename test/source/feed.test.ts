@@ -99,6 +99,24 @@ describe('batches', () => {
     await feed.close()
   })
 
+  test('H21: a fork goes back to a checkpoint that was kept, never to one of a batch that was given up', async () => {
+    const chain = simulatedChain<string>({ id: 'c', historyDepth: 100 })
+    chain.append(blocks(2))
+    const { feed, until } = feedOf(chain.source, { batchItems: 2 })
+    feed.open()
+    expect(checkpoints(await feed.pull())).toEqual([1, 2])
+    chain.append(blocks(2, 1, 3))
+    // pulled, and given up: its numbers are not given again
+    expect(checkpoints(await feed.pull())).toEqual([3, 4])
+    await feed.close()
+    feed.rewind(2)
+    feed.open()
+    expect(checkpoints(await feed.pull())).toEqual([5, 6])
+    chain.fork({ above: 2, blocks: [] })
+    expect(await until('source.fork')).toMatchObject({ target: 2 })
+    await feed.close()
+  })
+
   test('whoever waits gets the next block at once; whoever waits no longer takes none', async () => {
     const chain = simulatedChain<string>({ id: 'c' })
     const { feed } = feedOf(chain.source)

@@ -21,7 +21,8 @@ export class HeldTimers {
       this.#armed.add(handle)
       return handle
     }) as unknown as typeof setTimeout
-    globalThis.clearTimeout = ((handle: Armed) => void this.#armed.delete(handle)) as typeof clearTimeout
+    globalThis.clearTimeout = ((handle: Armed) =>
+      void this.#armed.delete(handle)) as unknown as typeof clearTimeout
   }
 
   restore(): void {

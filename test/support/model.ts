@@ -90,7 +90,10 @@ function readActions(actions: readonly { type: string; params: unknown }[]): Omi
     } else if (type === 'xstate.raise') {
       armed.push((params as { id: string }).id)
     } else if (type === 'xstate.cancel') {
-      cancelled.push(params as string)
+      const { sendId } = params as { sendId: string }
+      cancelled.push(sendId)
+      // entered and left in one step
+      if (armed.includes(sendId)) armed.splice(armed.indexOf(sendId), 1)
     }
   }
   return { commands, spawned, armed, cancelled }
@@ -146,9 +149,11 @@ export interface Walk<W> {
   pathTo(key: string): string
 }
 
-/** Visits every reachable state of chart and world, and checks every edge as it is drawn. */
-export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = () => undefined): Walk<W> {
-  const stepper = createStepper(model.machine)
+/** Where chart and world begin. */
+export function begin<W>(
+  model: Model<W>,
+  stepper: Stepper,
+): { readonly first: ModelState<W>; readonly initial: Step } {
   const initial = stepper.start(model.input)
   const first: ModelState<W> = {
     status: initial.chart.status,
@@ -158,6 +163,41 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
     timers: [...initial.armed].sort(),
     world: model.world,
   }
+  return { first, initial }
+}
+
+/** Everything that may happen next: what is said, and the timers. */
+export function eventsOf<W>(model: Model<W>, state: ModelState<W>): readonly ModelEvent[] {
+  if (state.status !== 'active') return []
+  const timers =
+    model.fires === undefined ? state.timers : state.timers.filter((timer) => model.fires!(state, timer))
+  return [...model.says(state), ...timers.map((type) => ({ type }))]
+}
+
+/** One event in chart and world. @throws on a word out of turn */
+export function follow<W>(
+  model: Model<W>,
+  stepper: Stepper,
+  before: ModelState<W>,
+  event: ModelEvent,
+): { readonly after: ModelState<W>; readonly step: Step } {
+  const step = stepper.step(before.chart, event)
+  if (step.chart.status === 'error') throw new Error(`the machine broke: ${String(step.chart.error)}`)
+  const after: ModelState<W> = {
+    status: step.chart.status,
+    output: step.chart.output,
+    error: step.chart.error,
+    chart: step.chart,
+    timers: step.chart.status === 'active' ? timersAfter(before.timers, event, step) : [],
+    world: model.hears(before, event, step),
+  }
+  return { after, step }
+}
+
+/** Visits every reachable state of chart and world, and checks every edge as it is drawn. */
+export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = () => undefined): Walk<W> {
+  const stepper = createStepper(model.machine)
+  const { first, initial } = begin(model, stepper)
   const keys = new WeakMap<ModelState<W>, string>()
   const keyOf = (state: ModelState<W>): string => {
     let key = keys.get(state)
@@ -179,16 +219,7 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
   const draw = (before: ModelState<W>, event: ModelEvent): ModelState<W> => {
     const from = keyOf(before)
     try {
-      const step = stepper.step(before.chart, event)
-      if (step.chart.status === 'error') throw new Error(`the machine broke: ${String(step.chart.error)}`)
-      const after: ModelState<W> = {
-        status: step.chart.status,
-        output: step.chart.output,
-        error: step.chart.error,
-        chart: step.chart,
-        timers: step.chart.status === 'active' ? timersAfter(before.timers, event, step) : [],
-        world: model.hears(before, event, step),
-      }
+      const { after, step } = follow(model, stepper, before, event)
       checkEdge({ before, event, after, step })
       for (const definition of step.taken) taken.add(definition)
       const to = keyOf(after)
@@ -207,8 +238,6 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
     }
   }
 
-  const timersOf = (state: ModelState<W>) =>
-    model.fires === undefined ? state.timers : state.timers.filter((timer) => model.fires!(state, timer))
   let ways = 0
   const logic = {
     transition: (state: ModelState<W>, event: ModelEvent) => draw(state, event),
@@ -222,8 +251,7 @@ export function walk<W>(model: Model<W>, checkEdge: (edge: Edge<W>) => void = ()
       serializeState: keyOf,
       // only has to tell the events of one state apart
       serializeEvent: () => String(ways++),
-      events: (state: ModelState<W>) =>
-        state.status === 'active' ? [...model.says(state), ...timersOf(state).map((type) => ({ type }))] : [],
+      events: (state: ModelState<W>) => eventsOf(model, state),
       filterEvents: (state: ModelState<W>) => state.status === 'active',
     } as never,
   )

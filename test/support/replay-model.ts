@@ -32,6 +32,7 @@ export type Reason =
   | 'a commit that ends otherwise than its wire can'
   | 'split before it was told'
   | 'a pull that fails'
+  | 'preloaded twice or not at all'
 
 export function replayModel(bounds: Bounds): Model<ReplayWorld> {
   const base = indexerModel(bounds)
@@ -83,7 +84,7 @@ export function nextInTurn(state: ModelState<World>): string | null {
   const lanes = lanesOf(chart)
   if (lanes === null) return null
   const { batchFailed, sourceFailed } = world as Partial<ReplayWorld>
-  const facts = factsOf(state as ModelState<World>)
+  const facts = factsOf(state)
   if (lanes.control === 'failing' && !timers.some((id) => id.includes('failDeadline'))) {
     if (world.sources === 'closing') return 'source.closed'
     if (world.computer === 'cancelling') return 'batch.cancelled'
@@ -114,9 +115,13 @@ export function reasonAgainst(state: ModelState<World>, event: ModelEvent): Reas
     case 'source.failed':
     case 'source.fork':
       return world.sources === 'closing' ? 'a word that crosses a command' : null
-    case 'batch.pulled':
     case 'batch.preloaded':
-    case 'batch.handled':
+    case 'batch.handled': {
+      if (world.computer === 'cancelling') return 'a word that crosses a command'
+      const at = type === 'batch.preloaded' ? 'cpu.preloading' : 'cpu.handling'
+      return lanesOf(state.chart)?.compute === at ? null : 'preloaded twice or not at all'
+    }
+    case 'batch.pulled':
     case 'pull.ended':
       return world.computer === 'cancelling' ? 'a word that crosses a command' : null
     case 'batch.failed':

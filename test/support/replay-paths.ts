@@ -1,8 +1,23 @@
-/** The paths of a replay: the shortest way to every state and through every transition. */
-import { createStepper, type Walk, type Way } from './model.ts'
-import type { ReplayState, ReplayWorld } from './replay-model.ts'
-import type { Step } from './replay-world.ts'
+/** The paths of a replay: the shortest way to every state and through every transition, and random ones. */
 import { indexerMachine } from '../../machines/indexer.machine.ts'
+import type { CommitOutcome } from '../../machines/outcome.ts'
+import { factsOf, type Bounds } from './model-indexer.ts'
+import {
+  begin,
+  createStepper,
+  eventsOf,
+  follow,
+  walk,
+  type Model,
+  type ModelEvent,
+  type Stepper,
+  type Walk,
+  type Way,
+} from './model.ts'
+import { reasonAgainst, type Reason, type ReplayState, type ReplayWorld, wholeModel } from './replay-model.ts'
+import type { Step } from './replay-world.ts'
+
+const stepper: Stepper = createStepper(indexerMachine)
 
 /** One way for each path: it ends with it, after the shortest way there. No path is the beginning of another. */
 export function coveringWays(walked: Walk<ReplayWorld>): Way[] {
@@ -17,15 +32,63 @@ export function coveringWays(walked: Walk<ReplayWorld>): Way[] {
 }
 
 /** The path that ends with this way. Its last state is worked out: the walk knows only one of each key. */
-export function pathOf(walked: Walk<ReplayWorld>, way: Way): Step[] {
+export function pathOf(model: Model<ReplayWorld>, walked: Walk<ReplayWorld>, way: Way): Step[] {
   const steps = walked.waysTo(way.from).map(({ from, event, to }) => ({
     before: walked.states.get(from)!,
     event,
     after: walked.states.get(to)!,
   }))
   const before = walked.states.get(way.from)!
-  const { chart } = createStepper(indexerMachine).step(before.chart, way.event)
-  const known = walked.states.get(way.to)!
-  const after: ReplayState = { ...known, status: chart.status, chart }
-  return [...steps, { before, event: way.event, after }]
+  return [...steps, { before, event: way.event, after: follow(model, stepper, before, way.event).after }]
+}
+
+/** Any path: what the abstraction merges is told apart by what happened before. */
+export function randomPath(model: Model<ReplayWorld>, random: () => number, length: number): Step[] {
+  const steps: Step[] = []
+  let state: ReplayState = begin(model, stepper).first
+  while (steps.length < length) {
+    const events = eventsOf(model, state)
+    if (events.length === 0) break
+    // what ends the run is rare, so that paths are long
+    const calm = events.filter((event) => !endsRun(state, event))
+    const among = calm.length > 0 && random() < 0.98 ? calm : events
+    const event = among[Math.floor(random() * among.length)]!
+    const { after } = follow(model, stepper, state, event)
+    steps.push({ before: state, event, after })
+    state = after
+  }
+  return steps
+}
+
+function endsRun(state: ReplayState, event: ModelEvent): boolean {
+  const output = event['output'] as CommitOutcome | undefined
+  if (output !== undefined) return output.status === 'failed' || output.status === 'superseded'
+  if (event.type === 'source.fork') return (event['target'] as number) < factsOf(state).committed
+  return /^(stop|abort|source\.ended|.*failed|.*Deadline.*)$/.test(event.type)
+}
+
+/** How many transitions of the whole walk are replayed, and why the others are not. */
+export function countReasons(bounds: Bounds): {
+  readonly states: number
+  readonly transitions: number
+  readonly reasons: ReadonlyMap<Reason | 'replayed', number>
+} {
+  const whole = walk(wholeModel(bounds))
+  const reasons = new Map<Reason | 'replayed', number>()
+  for (const { from, event } of whole.ways) {
+    const reason = reasonAgainst(whole.states.get(from)!, event) ?? 'replayed'
+    reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+  }
+  return { states: whole.states.size, transitions: whole.ways.length, reasons }
+}
+
+/** Small, fast, good enough to choose with: https://github.com/bryc/code/blob/master/jshash/PRNGs.md#mulberry32 */
+export function randomFrom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
 }

@@ -1,5 +1,5 @@
 /** The measurements of one case. Each starts in a database that holds what the first one found. */
-import { createIndexer, type Limits } from '../../../src/index.ts'
+import { createIndexer, type Limits, type Source } from '../../../src/index.ts'
 import { createTableStatements } from '../../../src/commit/ddl.ts'
 import { postgres } from '../../../src/commit/postgres.ts'
 import type { OpenStore, Store } from '../../../src/commit/store.ts'
@@ -7,9 +7,9 @@ import { silentLog } from '../../../src/log.ts'
 import type { Group } from '../../../src/staging/batch.ts'
 import type { BenchDatabase } from './database.ts'
 import { tableModelOf } from '../../../src/staging/table-model.ts'
-import { ahead, awaitingEachCommit, type TimedSource } from './sources.ts'
+import { mainThread, type ThreadTime } from './main-thread.ts'
+import { ahead, awaitingEachCommit } from './sources.ts'
 import { nullStore } from './stores.ts'
-import { mainThreadMs } from './thread-cpu.ts'
 import type { Workload } from './workload.ts'
 
 const pipeline = 'bench'
@@ -18,6 +18,7 @@ export interface Ran {
   readonly wallMs: number
   /** Of the run: handlers beside a commit, over the shorter of the two. */
   readonly overlapRatio: number
+  readonly thread: ThreadTime
 }
 
 export interface Replayed {
@@ -81,7 +82,7 @@ export class Measure {
       log: silentLog,
     })
     try {
-      const [began, onProcessor] = [performance.now(), mainThreadMs()]
+      const [began, thread] = [performance.now(), mainThread()]
       for (const group of groups) {
         const ended = await session.write(group, () => undefined)
         if (ended.end !== 'landed')
@@ -89,7 +90,7 @@ export class Measure {
       }
       return {
         wallMs: performance.now() - began,
-        mainThreadMs: mainThreadMs() - onProcessor,
+        mainThreadMs: thread().onProcessorMs,
         rows: groups.reduce((rows, group) => rows + group.rows, 0),
         stagedBytes: groups.reduce((bytes, group) => bytes + group.bytes, 0),
       }
@@ -98,7 +99,7 @@ export class Measure {
     }
   }
 
-  async #run({ source, openedAt }: TimedSource, store: Store, limits: Partial<Limits> = {}): Promise<Ran> {
+  async #run(source: Source, store: Store, limits: Partial<Limits> = {}): Promise<Ran> {
     await this.#fresh()
     const { tables, handle, blocks } = this.#workload
     const indexer = createIndexer({
@@ -110,13 +111,21 @@ export class Measure {
       // one block is one batch, one batch is one group
       limits: { batchItems: 1, groupLatencyMs: 0, ...limits },
     })
-    let endedAt = 0
+    // connecting and looking at the tables is no part of it
+    let [began, thread] = [0, mainThread()]
+    indexer.on('ownership', () => {
+      began = performance.now()
+      thread = mainThread()
+    })
+    let ran: Ran | undefined
     indexer.on('batch.committed', ({ checkpoint }) => {
-      if (Number(checkpoint) === blocks.length) endedAt = performance.now()
+      if (Number(checkpoint) !== blocks.length) return
+      ran = { wallMs: performance.now() - began, overlapRatio: 0, thread: thread() }
     })
     const outcome = await indexer.run()
     if (outcome.status === 'failed') throw outcome.error
-    return { wallMs: endedAt - openedAt(), overlapRatio: indexer.status().stalls.overlapRatio }
+    if (ran === undefined) throw new Error(`the run ${outcome.status} before its last batch`)
+    return { ...ran, overlapRatio: indexer.status().stalls.overlapRatio }
   }
 
   /** Nothing of an earlier run is left: no rows, no pipeline, nothing to write in the background. */

@@ -1,0 +1,36 @@
+/**
+ * What the main thread did: on a processor, or ready and kept waiting for one by somebody else. Not
+ * `process.cpuUsage()`, which counts V8's and libuv's helper threads as well: they run beside the handlers, not
+ * instead of them. Where /proc is missing it stands in, and the figure is then an upper bound.
+ */
+import { readFileSync } from 'node:fs'
+
+export interface ThreadTime {
+  readonly onProcessorMs: number
+  readonly keptWaitingMs: number
+}
+
+/** @returns what has been added since, each time it is called */
+export function mainThread(): () => ThreadTime {
+  const began = read()
+  return () => {
+    const now = read()
+    return {
+      onProcessorMs: now.onProcessorMs - began.onProcessorMs,
+      keptWaitingMs: now.keptWaitingMs - began.keptWaitingMs,
+    }
+  }
+}
+
+function read(): ThreadTime {
+  try {
+    // nanoseconds on a processor and waiting for one; the main thread's id is the process's
+    const [onProcessor, waiting] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(
+      ' ',
+    )
+    return { onProcessorMs: Number(onProcessor) / 1e6, keptWaitingMs: Number(waiting) / 1e6 }
+  } catch {
+    const { user, system } = process.cpuUsage()
+    return { onProcessorMs: (user + system) / 1e3, keptWaitingMs: 0 }
+  }
+}
