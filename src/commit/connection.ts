@@ -78,7 +78,8 @@ export async function endClient(client: pg.Client): Promise<void> {
   const ended = client.end().catch(() => undefined)
   if (await settlesWithin(ended, endDeadlineMs)) return
   destroyClient(client)
-  await ended
+  // a destroyed socket is closed; whether its client says so must not hold up the end of a run
+  await settlesWithin(ended, endDeadlineMs)
 }
 
 export interface ReadPool {
@@ -131,7 +132,7 @@ export function readPool(options: ConnectionOptions, applicationName: string, lo
       for (const client of busy) destroyClient(client)
       if (await settlesWithin(ended, endDeadlineMs)) return
       for (const client of open.keys()) destroyClient(client)
-      await ended
+      await settlesWithin(ended, endDeadlineMs)
     },
   }
 }

