@@ -13,7 +13,7 @@ import type { HandlerScope, Workspace } from './workspace.ts'
 
 /**
  * Handlers run this long before the event loop gets a turn. Half of it is how late a commit's answer is heard, and
- * the next commit sent: 4 ms were seen in the wall time. The cost of a turn itself is not measurable at 1 ms.
+ * the next commit sent. What a turn itself costs is not measurable at 1 ms (docs/performance.md).
  */
 const turnMs = 1
 

@@ -1,5 +1,5 @@
 /**
- * What the main thread did: on a processor, or ready and kept waiting for one by somebody else. Not
+ * What the main thread did: on a processor, or ready and waiting for one. Not
  * `process.cpuUsage()`, which counts V8's and libuv's helper threads as well: they run beside the handlers, not
  * instead of them. Where /proc is missing it stands in, and the figure is then an upper bound.
  */
@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 
 export interface ThreadTime {
   readonly onProcessorMs: number
-  readonly keptWaitingMs: number
+  readonly waitingMs: number
 }
 
 /** @returns what has been added since, each time it is called */
@@ -17,7 +17,7 @@ export function mainThread(): () => ThreadTime {
     const now = read()
     return {
       onProcessorMs: now.onProcessorMs - began.onProcessorMs,
-      keptWaitingMs: now.keptWaitingMs - began.keptWaitingMs,
+      waitingMs: now.waitingMs - began.waitingMs,
     }
   }
 }
@@ -28,9 +28,9 @@ function read(): ThreadTime {
     const [onProcessor, waiting] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(
       ' ',
     )
-    return { onProcessorMs: Number(onProcessor) / 1e6, keptWaitingMs: Number(waiting) / 1e6 }
+    return { onProcessorMs: Number(onProcessor) / 1e6, waitingMs: Number(waiting) / 1e6 }
   } catch {
     const { user, system } = process.cpuUsage()
-    return { onProcessorMs: (user + system) / 1e3, keptWaitingMs: 0 }
+    return { onProcessorMs: (user + system) / 1e3, waitingMs: 0 }
   }
 }
