@@ -97,6 +97,9 @@ export function readPool(options: ConnectionOptions, applicationName: string, lo
       super(config)
       open.set(this, new Promise((resolve) => void this.once('end', resolve)))
       busy.add(this)
+      // The pool listens only to idle clients, and to one of `pool.query` while it asks. One that ends in between, as in
+      // `verify`, would be an uncaught exception, and nobody would hear of its end. What it was asked is rejected anyway.
+      this.on('error', () => undefined)
       this.once('end', () => {
         open.delete(this)
         busy.delete(this)

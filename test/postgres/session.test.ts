@@ -1,6 +1,8 @@
 /** One run's session with Postgres: flights that land, are refused or lost, and what a resolution says of them. */
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import { expect, test } from 'vitest'
+import { readPool } from '../../src/commit/connection.ts'
+import { silentLog } from '../../src/log.ts'
 import { classifyEnd, openSession, stagedOf } from '../support/indexers-session.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { createWorld, type World } from '../support/indexers.ts'
@@ -149,10 +151,13 @@ test('I9: a session that another has succeeded', async () => {
   expect((await world.pipeline('p')).token).not.toBeNull()
 })
 
+/** Long enough for the first statement of a session, which sets it aside; what is held behind a lock outlasts it. */
+const hostileTimeoutMs = 500
+
 const hostile = {
-  statement_timeout: '1',
-  lock_timeout: '1',
-  idle_in_transaction_session_timeout: '1',
+  statement_timeout: String(hostileTimeoutMs),
+  lock_timeout: String(hostileTimeoutMs),
+  idle_in_transaction_session_timeout: String(hostileTimeoutMs),
   default_transaction_isolation: 'serializable',
   default_transaction_read_only: 'on',
   default_transaction_deferrable: 'on',
@@ -174,10 +179,45 @@ test('the session pins what it depends on, whatever the database’s defaults ar
     await world.query(`ALTER DATABASE "${name}" SET ${setting} = '${value}'`)
   }
   await using opened = await openSession(world.plainStore({ createTables: false }), { t })
+  const lock = world.lock('t', 'ACCESS EXCLUSIVE')
+  await lock.taken
   const group = stagedOf(opened.models, [{ t: rows(500, 'ß'.repeat(200)) }])
-  expect(await opened.session.write(group, () => undefined)).toEqual({ end: 'landed' })
+  const writing = opened.session.write(group, () => undefined)
+  const reading = opened.session.reader.byKeys(opened.models[0]!, [{ id: 7 }])
+  await world.blocked(2, 2 * hostileTimeoutMs)
+  await lock.release()
+  expect(await writing).toEqual({ end: 'landed' })
+  // before the commit or after it: what counts is that it was not cut off
+  expect([0, 1]).toContain((await reading).length)
   const read = await opened.session.reader.byKeys(opened.models[0]!, [{ id: 7 }])
   expect(read).toEqual([{ id: 7, body: 'ß'.repeat(200) }])
+})
+
+test('a read connection that dies while it is verified fails its read, and nothing else', async () => {
+  await using world = await createWorld()
+  const { hostname, port } = new URL(world.connectionString)
+  await using proxy = await startTcpProxy({ target: { host: hostname, port: Number(port) } })
+  const pool = readPool(
+    {
+      connectionString: proxy.through(world.connectionString),
+      connectionTimeoutMs: 10_000,
+      readConnections: 1,
+    },
+    'verified',
+    silentLog,
+  )
+  // its answers are slow enough to stand between any two of them
+  await proxy.delay({ down: 50 })
+  const reading = pool.query('SELECT 1', [])
+  const failed = expect(reading).rejects.toThrow()
+  const verified = `SELECT FROM pg_stat_activity WHERE application_name = 'verified' AND query LIKE '%pg_is_in_recovery%'`
+  while ((await world.query(verified)).length === 0);
+  await proxy.kill()
+  await failed
+  await proxy.delay({ down: 0 })
+  // the pool serves on, and its end waits for nobody who is gone
+  expect(await pool.query('SELECT 2', [])).toEqual([['2']])
+  await pool.end()
 })
 
 test('close() gives the row up, ends every connection, and may be called twice, or beside a write', async () => {

@@ -154,8 +154,8 @@ export interface World extends AsyncDisposable {
     table: string,
     mode?: 'SHARE' | 'ACCESS EXCLUSIVE',
   ): { readonly taken: Promise<void>; release(): Promise<void> }
-  /** Resolves once so many sessions of this database wait for a lock. */
-  blocked(sessions: number): Promise<void>
+  /** Resolves once so many sessions of this database wait for a lock, each for so long. */
+  blocked(sessions: number, forMs?: number): Promise<void>
 }
 
 export interface PipelineRow {
@@ -198,7 +198,9 @@ export async function createWorld(options: Partial<PostgresOptions> = {}): Promi
       }
     },
     lock(table, mode = 'SHARE') {
-      const client = new pg.Client({ connectionString })
+      // whatever the database's defaults are: a lock is held for as long as a test wants
+      const options = '-c search_path=public -c idle_in_transaction_session_timeout=0'
+      const client = new pg.Client({ connectionString, options })
       client.on('error', () => undefined)
       const taken = (async () => {
         await client.connect()
@@ -212,10 +214,12 @@ export async function createWorld(options: Partial<PostgresOptions> = {}): Promi
         },
       }
     },
-    async blocked(sessions) {
+    async blocked(sessions, forMs = 0) {
       for (;;) {
         const [found] = await query(
-          `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+          `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+           AND clock_timestamp() - query_start >= $1 * interval '1 ms'`,
+          [forMs],
         )
         if ((found!['n'] as number) >= sessions) return
       }
