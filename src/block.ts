@@ -6,11 +6,14 @@ export interface BlockRef {
   readonly number: number
   readonly hash: string
   readonly cursor?: string | undefined
-  /** Height at and below which its source cannot fork any more; undefined: the source never forks. */
-  readonly finalBelow?: number | undefined
+  /**
+   * The pipeline's safe checkpoint when this block got its own: no source can take anything at or below it back. At
+   * most `checkpoint`; undefined: no source of the pipeline ever forks.
+   */
+  readonly safe?: number | undefined
 }
 
-/** Can its source no longer orphan this block? */
-export function isFinal(block: BlockRef): boolean {
-  return block.finalBelow === undefined || block.number <= block.finalBelow
+/** Can no source take this checkpoint back any more? Otherwise its changes keep history (I15). */
+export function isSafe(block: BlockRef): boolean {
+  return block.safe === undefined || block.checkpoint <= block.safe
 }

@@ -12,6 +12,7 @@ import { opener } from './commit/opener.ts'
 import { GroupSizer } from './commit/group-sizer.ts'
 import { restoreWire } from './commit/restore-worker.ts'
 import type { Store, StoreSession } from './commit/store.ts'
+import type { WireActorParts } from './commit/wire-actor.ts'
 import { wire, type Landing } from './commit/worker.ts'
 import type { Program } from './compute/program.ts'
 import { BatchRunner } from './compute/runner.ts'
@@ -106,6 +107,10 @@ export class Run {
   #machine(): typeof indexerMachine {
     const { name, emitter } = this.#parts
     const now = () => this.#need()
+    const retries: Pick<WireActorParts, 'random' | 'retrying'> = {
+      random: Math.random,
+      retrying: (error, attempt, inMs) => emitter.emit('commit.retrying', { attempt, inMs, error }),
+    }
     return indexerMachine.provide({
       actors: {
         opener: opener((signal) => this.#open(signal)),
@@ -132,9 +137,8 @@ export class Run {
           actors: {
             wire: wire(() => ({
               ...now(),
-              random: Math.random,
+              ...retries,
               landed: (landing) => this.#landed(landing),
-              retrying: (error, attempt, inMs) => emitter.emit('commit.retrying', { attempt, inMs, error }),
             })),
           },
         }),
@@ -142,11 +146,12 @@ export class Run {
           actors: {
             wire: restoreWire(() => ({
               ...now(),
+              ...retries,
               pipeline: name,
-              started: (target) => emitter.emit('rollback.started', { target: BigInt(target) }),
-              restored: (target, droppedBatches, ms) => {
+              started: (target, depth) => emitter.emit('rollback.started', { target: BigInt(target), depth }),
+              restored: ({ target, rows: restoredRows, ...rest }) => {
                 this.durability.drop(target)
-                emitter.emit('rollback.committed', { target: BigInt(target), droppedBatches, ms })
+                emitter.emit('rollback.committed', { target: BigInt(target), restoredRows, ...rest })
               },
             })),
           },
@@ -161,6 +166,7 @@ export class Run {
       pipeline: name,
       models,
       sources: settings.sources.map((source) => source.id),
+      forks: settings.sources.some((source) => (source.historyDepth ?? 0) > 0),
       ownershipTimeoutMs: settings.ownershipTimeoutMs,
       waiting: (holder) =>
         emitter.emit('ownership', { state: 'waiting', ...holder, epoch: BigInt(holder.epoch) }),
@@ -173,13 +179,11 @@ export class Run {
     }
     const { resume } = session
     const staging = new Staging(models, settings.limits.stagedBytes)
-    const feed = new Feed(
-      settings.sources,
-      settings.limits,
-      resume,
-      (event) => this.#heard(event),
-      (source) => emitter.emit('caughtUp', { source }),
-    )
+    const feed = new Feed(settings.sources, settings.limits, resume, {
+      say: (event) => this.#say(event),
+      caughtUp: (source) => emitter.emit('caughtUp', { source }),
+      forked: ({ target, ...fork }) => emitter.emit('fork', { ...fork, target: BigInt(target) }),
+    })
     const runner = new BatchRunner(program, workspace(staging, session.reader), log)
     this.#opened = { session, staging, feed, runner, sizer: new GroupSizer(settings.limits.groupLatencyMs) }
     this.durability.advance(resume.committed)
@@ -195,13 +199,6 @@ export class Run {
   #need(): Opened {
     if (this.#opened === undefined) throw new Error('the store is not open yet')
     return this.#opened
-  }
-
-  #heard(event: SourceEvent): void {
-    if (event.type === 'source.fork') {
-      this.#parts.emitter.emit('fork', { source: event.source, target: BigInt(event.target) })
-    }
-    this.#say(event)
   }
 
   #landed({ group, encodeMs, commitMs }: Landing): void {

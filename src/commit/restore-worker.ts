@@ -1,59 +1,88 @@
 /**
- * The wire behind a rollback. The change log is cut at the fork; what is committed above it would have to be
- * restored from history, which this version does not keep: then the run ends with an error that changes nothing.
+ * The wire behind a rollback. First the change log is cut at the fork; then, only if something committed lies above,
+ * one fenced flight takes the tables back to it (I5, H69). Sources go on after what is still staged.
  */
-import { fromCallback } from 'xstate'
-import type { CommitterInput } from '../../machines/committer.machine.ts'
-import type { WireCommand, WireEvent } from '../../machines/events.ts'
 import { FatalError } from '../errors.ts'
 import type { Feed } from '../source/feed.ts'
 import type { Staging } from '../staging/staging.ts'
+import type { RestoreEnd } from './store.ts'
+import { wireActor, type WireActorParts } from './wire-actor.ts'
 
-export interface RestoreParts {
+export interface RestoreParts extends WireActorParts {
   readonly staging: Staging
   readonly feed: Feed
   readonly pipeline: string
-  started(target: number): void
-  restored(target: number, droppedBatches: number, ms: number): void
+  started(target: number, depth: number): void
+  restored(restored: Restored): void
+}
+
+export interface Restored {
+  readonly target: number
+  /** Blocks taken back, of all sources: staged ones and committed ones. */
+  readonly depth: number
+  /** Staged batches dropped, or trimmed, unsent. */
+  readonly droppedBatches: number
+  /** Committed rows put back or removed; undefined: the answer was lost. */
+  readonly rows: number | undefined
+  readonly ms: number
 }
 
 export function restoreWire(parts: () => RestoreParts) {
-  return fromCallback<WireCommand, CommitterInput>(({ sendBack, receive, input }) => {
-    const say = (event: WireEvent) => sendBack(event)
-    const restore = () => {
-      const { staging, feed, pipeline, started, restored } = parts()
-      const { from: committed, upTo: target } = input
-      const began = performance.now()
-      started(target)
-      if (target < committed) {
-        return say({ type: 'write.refused', error: beyondHistory(pipeline, target, committed), retryInMs: 0 })
-      }
+  return wireActor<RestoreEnd>('rollback', parts, (_say, { from: committed, upTo: target }) => {
+    let began: { readonly at: number; readonly depth: number; readonly droppedBatches: number } | undefined
+
+    const begin = () => {
+      const { staging, feed, started } = parts()
+      const at = performance.now()
+      const depth = feed.depthOf(target)
+      started(target, depth)
       const { dropped, trimmed } = staging.cut(target)
-      // a batch that was pulled and given up is read again, too: sources go on after what is still staged
-      feed.rewind(staging.batches.at(-1)?.upTo ?? committed)
-      restored(target, dropped + trimmed, performance.now() - began)
-      say({
-        type: 'write.landed',
-        batches: 1,
-        committed,
-        stagedBatches: staging.batches.length,
-        stagedBytes: staging.uncommittedBytes,
-        groupLimit: 1,
-        snapshots: 0,
-      })
+      return { at, depth, droppedBatches: dropped + trimmed }
     }
-    receive((command) => {
-      if (command.type === 'write') restore()
-      // nothing was sent, so nothing is in doubt
-      if (command.type === 'resolve') say({ type: 'resolve.notLanded', retryInMs: 0 })
-    })
+
+    return {
+      async send() {
+        const { session, pipeline } = parts()
+        const { restorableFrom } = session
+        if (target < committed && target < restorableFrom) {
+          return { end: 'refused', error: beyondHistory(pipeline, { target, committed, restorableFrom }) }
+        }
+        began ??= begin()
+        return target < committed ? session.restore(target) : { end: 'landed', rows: 0 }
+      },
+      landed(end) {
+        const { staging, feed, restored } = parts()
+        const { at, depth, droppedBatches } = began!
+        const frontier = Math.min(committed, target)
+        // what a load brought while the tables went back is from before
+        staging.forget()
+        // a batch that was pulled and given up is read again, too: sources go on after what is still staged
+        feed.rewind(staging.batches.at(-1)?.upTo ?? frontier)
+        restored({ target, depth, droppedBatches, rows: end?.rows, ms: performance.now() - at })
+        return {
+          batches: 1,
+          committed: frontier,
+          stagedBatches: staging.batches.length,
+          stagedBytes: staging.uncommittedBytes,
+          groupLimit: 1,
+          snapshots: 0,
+        }
+      },
+    }
   })
 }
 
-function beyondHistory(pipeline: string, target: number, committed: number): FatalError {
+function beyondHistory(
+  pipeline: string,
+  {
+    target,
+    committed,
+    restorableFrom,
+  }: { readonly target: number; readonly committed: number; readonly restorableFrom: number },
+): FatalError {
   return new FatalError(
     'FORK_BEYOND_HISTORY',
-    `A fork orphaned checkpoints ${target + 1}–${committed} of pipeline '${pipeline}', which are committed and of which no history is kept. Nothing was changed. To recover, empty the pipeline's tables and its rows in schema tailrace, and index again; to avoid it, read only blocks that are final.`,
+    `A fork orphaned checkpoints ${target + 1}–${committed} of pipeline '${pipeline}', which are committed; history reaches back to checkpoint ${restorableFrom}, ${restorableFrom - target} too few. Nothing was changed. To recover, empty the pipeline's tables and its rows in schema tailrace, and index again; to avoid it, raise the source's historyDepth above the deepest fork of its chain.`,
     { phase: 'rollback', batch: { from: BigInt(target + 1), upTo: BigInt(committed) } },
   )
 }

@@ -11,6 +11,8 @@ export interface OpenStore {
   readonly pipeline: string
   readonly models: readonly TableModel[]
   readonly sources: readonly string[]
+  /** Some source can fork: positions and history are kept above the safe checkpoint. */
+  readonly forks: boolean
   /** How long to wait for another owner to let go. Infinity: for ever. */
   readonly ownershipTimeoutMs: number
   /** Told once while somebody else holds the pipeline. */
@@ -38,6 +40,8 @@ export interface Resume {
   readonly committed: number
   /** Highest checkpoint that ever reached the database; ids go on above it. */
   readonly counter: number
+  /** A rollback can go back to here, and no further; never decreases. */
+  readonly restorableFrom: number
   /** Stored positions of each source, newest first; the first is where to resume. */
   readonly positions: ReadonlyMap<string, readonly (Position & { readonly checkpoint: number })[]>
 }
@@ -47,6 +51,10 @@ export type WriteEnd =
   | { readonly end: 'lost'; readonly error: unknown }
   | { readonly end: 'deferred'; readonly error: unknown }
   | { readonly end: 'refused'; readonly error: unknown }
+
+/** How a rollback ended. `rows`: how many were put back or removed. */
+export type RestoreEnd =
+  Exclude<WriteEnd, { end: 'landed' }> | { readonly end: 'landed'; readonly rows: number }
 
 export type ResolveEnd =
   | { readonly end: 'landed' | 'notLanded' }
@@ -58,12 +66,20 @@ export type ResolveEnd =
 export interface StoreSession {
   readonly resume: Resume
   readonly reader: Reader
+  /** As of what this session has heard of; see `Resume`. */
+  readonly restorableFrom: number
   /**
    * Sends the group as one flight, encoded and handed to the socket before this returns.
    * @param flushed called once its bytes are in the kernel, or will never be
    */
   write(group: Group, flushed: () => void): Promise<WriteEnd>
-  /** After a write without a certain end: takes the pipeline's row again with the run's own token. */
+  /**
+   * Takes back every checkpoint above `target`, as one flight: rows, cursors, positions, the frontier. The counter of
+   * checkpoints stays (I12).
+   * @param target a checkpoint below the committed one, and not below `restorableFrom`
+   */
+  restore(target: number): Promise<RestoreEnd>
+  /** After a write or a restore without a certain end: takes the pipeline's row again with the run's own token. */
   resolve(): Promise<ResolveEnd>
   /** Destroys the writer's socket; a write in flight then ends as lost. */
   destroyWriter(): void

@@ -1,6 +1,22 @@
 /** Typed events for the host. Every checkpoint says which frontier it belongs to. */
 import type { IndexerStatus } from '../status.ts'
 
+export interface Fork {
+  readonly source: string
+  /** Height of the newest block of the source that survives; null: none that is known. */
+  readonly validTo: number | null
+  /** Blocks of this source that are orphaned. */
+  readonly depth: number
+  /** The checkpoint to go back to, of the whole pipeline. */
+  readonly target: bigint
+}
+
+export interface Rollback {
+  readonly target: bigint
+  /** Blocks taken back, of all sources: staged ones and committed ones. */
+  readonly depth: number
+}
+
 export interface IndexerEvents {
   /** A batch was handled and is staged; not durable yet. */
   'batch.processed': {
@@ -23,9 +39,17 @@ export interface IndexerEvents {
     readonly commitMs: number
   }
   'commit.retrying': { readonly attempt: number; readonly inMs: number; readonly error: unknown }
-  fork: { readonly source: string; readonly target: bigint }
-  'rollback.started': { readonly target: bigint }
-  'rollback.committed': { readonly target: bigint; readonly droppedBatches: number; readonly ms: number }
+  /** A source says that what it gave was orphaned. */
+  fork: Fork
+  /** What was in flight has settled; the tables go back now. */
+  'rollback.started': Rollback
+  'rollback.committed': Rollback & {
+    /** Staged batches that were dropped, or trimmed, unsent. */
+    readonly droppedBatches: number
+    /** Committed rows put back or removed; undefined: the answer was lost, and only that it landed is known. */
+    readonly restoredRows: number | undefined
+    readonly ms: number
+  }
   /** Somebody else holds the pipeline; this run waits. Or: this run has it. */
   ownership: {
     readonly state: 'waiting' | 'taken'

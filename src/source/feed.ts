@@ -1,11 +1,12 @@
 /**
  * All sources of a run as one sequence of batches. Blocks get their checkpoints here, from one counter that is never
- * reused (I12). A batch holds whole blocks, and never some that can still fork beside some that cannot (I15).
+ * reused (I12). A batch holds whole blocks, and never some that can still be taken back beside some that cannot (I15).
  */
 import type { SourceEvent } from '../../machines/events.ts'
 import type { BlockRef } from '../block.ts'
-import { isFinal } from '../block.ts'
+import { isSafe } from '../block.ts'
 import { Pump, type ReadBlock } from './pump.ts'
+import { SafePoint } from './safe-point.ts'
 import { positionOf, type Block, type Position, type Source } from './port.ts'
 
 export interface FeedLimits {
@@ -18,6 +19,8 @@ export type StoredPosition = Position & { readonly checkpoint: number }
 
 export interface FeedStart {
   readonly counter: number
+  /** Nothing at or below it can be taken back. */
+  readonly restorableFrom: number
   readonly positions: ReadonlyMap<string, readonly StoredPosition[]>
 }
 
@@ -31,6 +34,22 @@ export interface PulledBatch {
   readonly items: number
 }
 
+/** Who a feed speaks to. */
+export interface FeedEvents {
+  say(event: SourceEvent): void
+  caughtUp(source: string): void
+  forked(fork: FeedFork): void
+}
+
+/** A source says that blocks it gave are orphaned. */
+export interface FeedFork {
+  readonly source: string
+  readonly validTo: number | null
+  /** Its orphaned blocks. */
+  readonly depth: number
+  readonly target: number
+}
+
 export class Feed {
   readonly #limits: FeedLimits
   readonly #pumps: readonly Pump[]
@@ -39,10 +58,8 @@ export class Feed {
    * committed frontier: a fork of *another* source takes this one back there, too (H25).
    */
   readonly #positions = new Map<string, StoredPosition[]>()
-  /** Heights at and below which a source can fork no more; undefined: it never forks. */
-  readonly #finalBelow = new Map<string, number | undefined>()
-  readonly #say: (event: SourceEvent) => void
-  readonly #caughtUp: (source: string) => void
+  readonly #events: FeedEvents
+  readonly #safePoint: SafePoint
   #counter: number
   /** Up to here some positions are not known any more, or are not stored. */
   #forgottenUpTo = 0
@@ -55,18 +72,22 @@ export class Feed {
     sources: readonly Source[],
     limits: FeedLimits,
     start: FeedStart,
-    say: (event: SourceEvent) => void,
-    caughtUp: (source: string) => void,
+    events: FeedEvents,
   ) {
     this.#limits = limits
     this.#counter = start.counter
-    this.#say = say
-    this.#caughtUp = caughtUp
+    this.#events = events
     for (const source of sources) {
       const positions = (start.positions.get(source.id) ?? []).toReversed()
       this.#positions.set(source.id, positions)
       this.#forgottenUpTo = Math.max(this.#forgottenUpTo, (positions[0]?.checkpoint ?? 1) - 1)
     }
+    const forking = sources.filter((source) => (source.historyDepth ?? 0) > 0).map(({ id }) => id)
+    this.#safePoint = new SafePoint(
+      forking,
+      start.restorableFrom,
+      (source) => this.#positions.get(source) ?? [],
+    )
     this.#pumps = sources.map((source) => this.#pump(source, limits.readAheadBytes / sources.length))
   }
 
@@ -115,6 +136,15 @@ export class Feed {
     this.#waiting = undefined
   }
 
+  /** Blocks, of all sources, that a rollback to `target` takes back. */
+  depthOf(target: number): number {
+    let depth = 0
+    for (const positions of this.#positions.values()) {
+      depth += positions.filter((position) => position.checkpoint > target).length
+    }
+    return depth
+  }
+
   /** Forgets positions above `target`: sources go on from there. */
   rewind(target: number): void {
     for (const [source, positions] of this.#positions) {
@@ -123,15 +153,15 @@ export class Feed {
         positions.filter((position) => position.checkpoint <= target),
       )
     }
+    this.#safePoint.rewind(target)
   }
 
-  /** Durable up to here. Positions below the newest that is durable *and* final are needed no more. */
+  /** Durable up to here. Positions below the newest that is durable *and* safe are needed no more. */
   landed(committed: number): void {
-    for (const [source, positions] of this.#positions) {
-      const final = this.#finalBelow.get(source) ?? Infinity
-      const anchor = positions.findLastIndex(
-        (position) => position.checkpoint <= committed && position.number <= final,
-      )
+    const { isTrivial, checkpoint: safe } = this.#safePoint
+    const upTo = isTrivial ? committed : Math.min(committed, safe)
+    for (const positions of this.#positions.values()) {
+      const anchor = positions.findLastIndex((position) => position.checkpoint <= upTo)
       for (const { checkpoint } of positions.splice(0, Math.max(0, anchor))) {
         this.#forgottenUpTo = Math.max(this.#forgottenUpTo, checkpoint)
       }
@@ -139,11 +169,6 @@ export class Feed {
   }
 
   // ── below: checkpoints ────────────────────────────────────────────────────────────────────────────────────
-
-  #remember(ref: BlockRef): void {
-    this.#positions.get(ref.source)!.push({ ...plain(ref), checkpoint: ref.checkpoint })
-    this.#finalBelow.set(ref.source, ref.finalBelow)
-  }
 
   /**
    * The checkpoint a fork of `source` goes back to: the newest one, of any source, below the first one above `validTo`.
@@ -165,20 +190,21 @@ export class Feed {
     const blocks: NumberedBlock[] = []
     let items = 0
     let bytes = 0
-    let final: boolean | undefined
+    let safe: boolean | undefined
     for (;;) {
       const pump = this.#next()
       const next = pump?.peek()
       if (pump === undefined || next === undefined) break
       const ref = this.#refOf(pump.source.id, next, this.#counter + 1)
-      final ??= isFinal(ref)
+      safe ??= isSafe(ref)
       if (blocks.length > 0) {
         const tooMany = items + next.block.items.length > this.#limits.batchItems
-        if (tooMany || bytes + next.bytes > this.#limits.batchBytes || isFinal(ref) !== final) break
+        if (tooMany || bytes + next.bytes > this.#limits.batchBytes || isSafe(ref) !== safe) break
       }
       pump.take()
       this.#counter++
-      this.#remember(ref)
+      this.#positions.get(ref.source)!.push({ ...plain(ref), checkpoint: ref.checkpoint })
+      this.#safePoint.add(ref.source, ref, next.finalBelow)
       blocks.push({ ref, block: next.block })
       items += next.block.items.length
       bytes += next.bytes
@@ -199,7 +225,11 @@ export class Feed {
   }
 
   #refOf(source: string, read: ReadBlock, checkpoint: number): BlockRef {
-    return { ...positionOf(read.block), source, checkpoint, finalBelow: read.finalBelow }
+    const position = positionOf(read.block)
+    if (this.#safePoint.isTrivial) return { ...position, source, checkpoint }
+    const { number } = position
+    const safe = this.#safePoint.advance(source, { checkpoint, number }, read.finalBelow)
+    return { ...position, source, checkpoint, safe }
   }
 
   #isExhausted(): boolean {
@@ -210,17 +240,25 @@ export class Feed {
     return new Pump(source, budgetBytes, {
       changed: () => this.#changed(),
       full: (isFull) => this.#full(isFull),
-      fork: (validTo) =>
-        this.#say({ type: 'source.fork', source: source.id, target: this.#targetOf(source.id, validTo) }),
-      caughtUp: () => this.#caughtUp(source.id),
-      failed: (error) => this.#say({ type: 'source.failed', error }),
+      fork: (validTo) => this.#forked(source.id, validTo),
+      caughtUp: () => this.#events.caughtUp(source.id),
+      failed: (error) => this.#events.say({ type: 'source.failed', error }),
     })
+  }
+
+  #forked(source: string, validTo: Position | null): void {
+    const target = this.#targetOf(source, validTo)
+    const depth = this.#positions
+      .get(source)!
+      .filter(({ number }) => validTo === null || number > validTo.number).length
+    this.#events.forked({ source, validTo: validTo?.number ?? null, depth, target })
+    this.#events.say({ type: 'source.fork', source, target })
   }
 
   #full(isFull: boolean): void {
     this.#fullPumps += isFull ? 1 : -1
-    if (isFull && this.#fullPumps === 1) this.#say({ type: 'source.full' })
-    if (!isFull && this.#fullPumps === 0) this.#say({ type: 'source.room' })
+    if (isFull && this.#fullPumps === 1) this.#events.say({ type: 'source.full' })
+    if (!isFull && this.#fullPumps === 0) this.#events.say({ type: 'source.room' })
   }
 
   #changed(): void {
@@ -235,7 +273,7 @@ export class Feed {
     if (!this.#saidEnded && this.#opened && this.#pumps.every((pump) => pump.ended)) {
       this.#saidEnded = true
       this.#opened = false
-      this.#say({ type: 'source.ended' })
+      this.#events.say({ type: 'source.ended' })
     }
   }
 }

@@ -119,7 +119,9 @@ export class Pump {
         return this.#events.caughtUp()
       case 'blocks': {
         if (message.head !== undefined) this.#head = Math.max(this.#head ?? 0, message.head)
-        this.#finalized = message.finalized ?? this.#finalized
+        if (message.finalized !== undefined) {
+          this.#finalized = Math.max(this.#finalized ?? 0, message.finalized)
+        }
         if (!Array.isArray(message.blocks)) {
           throw this.#malformed('gave a message of type "blocks" whose `blocks` is not an array')
         }

@@ -41,15 +41,25 @@ export interface TableGroup {
   readonly deletes: readonly Row[]
 }
 
-/** A frozen range of batches, collapsed to one value per key. */
+/** Changes that are written together, each key once. */
+export interface Slice {
+  /** Above the safe checkpoint, one checkpoint's changes: they keep history under it. Null: they keep none. */
+  readonly checkpoint: number | null
+  readonly tables: readonly TableGroup[]
+}
+
+/** A frozen range of batches. At or below the safe checkpoint it is collapsed to one value per key. */
 export interface Group {
   readonly batches: readonly StagedBatch[]
   readonly upTo: number
-  readonly tables: readonly TableGroup[]
+  /** In the order in which they are written. Without those that change nothing. */
+  readonly slices: readonly Slice[]
   readonly rows: number
   readonly bytes: number
   /** Last block of each source in the group: the new cursors. */
   readonly cursors: readonly BlockRef[]
   /** Blocks whose position is kept for as long as a fork may go back to it. */
   readonly positions: readonly BlockRef[]
+  /** The safe checkpoint as of its last block; undefined: no source of the pipeline ever forks. */
+  readonly safe: number | undefined
 }

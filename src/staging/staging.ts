@@ -163,7 +163,6 @@ export class Staging {
    */
   cut(target: number): { readonly dropped: number; readonly trimmed: number } {
     if (this.#open !== undefined) throw new Error('a batch is open')
-    this.#generation++
     this.#release()
     let dropped = 0
     let trimmed = 0
@@ -175,8 +174,8 @@ export class Staging {
       const kept = last.blocks.filter((block) => block.checkpoint <= target)
       if (kept.length > 0 && last.collapses) {
         throw new FatalError(
-          'FORK_BELOW_SAFE',
-          `A fork at checkpoint ${target} cuts batch ${last.blocks[0]!.checkpoint}–${last.upTo}, which was below the safe checkpoint when it was handled. The source's historyDepth is too small for how deep it forks.`,
+          'FORK_BEYOND_HISTORY',
+          `A fork at checkpoint ${target} cuts batch ${last.blocks[0]!.checkpoint}–${last.upTo}, which no source could take back when it was handled. Nothing was changed; the next run resumes from what is committed. The source forks deeper than its historyDepth says: raise it.`,
           { phase: 'rollback' },
         )
       }
@@ -189,8 +188,14 @@ export class Staging {
         trimmed++
       }
     }
-    for (const log of this.tables.values()) log.emptyCache()
+    this.forget()
     return { dropped, trimmed }
+  }
+
+  /** Nothing is known of the database any more, and what loads in flight bring is not remembered. */
+  forget(): void {
+    this.#generation++
+    for (const log of this.tables.values()) log.emptyCache()
   }
 
   // ── memory ────────────────────────────────────────────────────────────────────────────────────────────────

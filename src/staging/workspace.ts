@@ -1,6 +1,6 @@
 /** Compute's port onto the change log: scopes for handlers, batches around them. */
 import type { BlockRef } from '../block.ts'
-import { isFinal } from '../block.ts'
+import { isSafe } from '../block.ts'
 import type { HandlerScope, Workspace } from '../compute/workspace.ts'
 import { dbFactory } from './access.ts'
 import { Finder } from './find.ts'
@@ -15,7 +15,7 @@ export function workspace(staging: Staging, reader: Reader): Workspace {
   const dbOf = dbFactory({ staging, loader, finder })
   return {
     begin(blocks: readonly BlockRef[]) {
-      staging.begin(blocks, blocks.every(isFinal))
+      staging.begin(blocks, blocks.every(isSafe))
       finder.forget()
     },
     scope: (checkpoint, item, speculative, label) =>

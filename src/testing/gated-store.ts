@@ -1,5 +1,5 @@
 /** A store with a gate in front of each of its ports. What is behind it is real. */
-import type { Store, StoreSession, WriteEnd } from '../commit/store.ts'
+import type { RestoreEnd, Store, StoreSession, WriteEnd } from '../commit/store.ts'
 import { Gate } from './gate.ts'
 
 export interface StoreGates {
@@ -11,6 +11,10 @@ export interface StoreGates {
   readonly write: Gate
   /** After the database has answered, before the answer is heard. Failing it: the answer was lost. */
   readonly written: Gate
+  /** Before a rollback is sent. Failing it: the connection was lost, and nothing was sent. */
+  readonly restore: Gate
+  /** After the database has answered a rollback, before the answer is heard. Failing it: the answer was lost. */
+  readonly restored: Gate
   /** Before the pipeline's row is taken again. Failing it: that could not be asked. */
   readonly resolve: Gate
   readonly close: Gate
@@ -32,6 +36,8 @@ export function gatedStore(store: Store): { readonly store: Store; readonly gate
     load: new Gate('load'),
     write: new Gate('write'),
     written: new Gate('written'),
+    restore: new Gate('restore'),
+    restored: new Gate('restored'),
     resolve: new Gate('resolve'),
     close: new Gate('close'),
   }
@@ -51,6 +57,16 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
   const { reader } = session
   /** The session heard that a write landed, and the run did not: for the run it is still to be resolved. */
   let landedUnheard = false
+  const heard = async <End extends WriteEnd | RestoreEnd>(gate: Gate, ended: End) => {
+    try {
+      await gate.enter()
+    } catch (error) {
+      landedUnheard = ended.end === 'landed'
+      session.destroyWriter()
+      return { end: 'lost' as const, error }
+    }
+    return ended
+  }
   return {
     resume: session.resume,
     reader: {
@@ -63,6 +79,9 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
         return reader.find(model, query)
       },
     },
+    get restorableFrom() {
+      return session.restorableFrom
+    },
     async write(group, flushed): Promise<WriteEnd> {
       try {
         await gates.write.enter()
@@ -70,15 +89,15 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
         flushed()
         return { end: 'lost', error }
       }
-      const ended = await session.write(group, flushed)
+      return heard(gates.written, await session.write(group, flushed))
+    },
+    async restore(target): Promise<RestoreEnd> {
       try {
-        await gates.written.enter()
+        await gates.restore.enter()
       } catch (error) {
-        landedUnheard = ended.end === 'landed'
-        session.destroyWriter()
         return { end: 'lost', error }
       }
-      return ended
+      return heard(gates.restored, await session.restore(target))
     },
     async resolve() {
       try {

@@ -1,0 +1,137 @@
+/**
+ * The wire behind a committer: one answer per command, none after `cut`. What a commit and a rollback have in common:
+ * how an end is told, the pauses before a retry, and that doubt is resolved by the session.
+ */
+import { fromCallback } from 'xstate'
+import type { CommitterInput } from '../../machines/committer.machine.ts'
+import type { WireCommand, WireEvent } from '../../machines/events.ts'
+import { FatalError, messageOf, RetryableError, TailraceError } from '../errors.ts'
+import type { RestoreEnd, StoreSession, WriteEnd } from './store.ts'
+
+export interface WireActorParts {
+  readonly session: StoreSession
+  /** Between 0 and 1; full jitter multiplies by it. */
+  readonly random: () => number
+  retrying(error: unknown, attempt: number, inMs: number): void
+}
+
+export type LandedEvent = Extract<WireEvent, { type: 'write.landed' | 'resolve.landed' }>
+
+/** What is sent, and what follows from its landing. */
+export interface Sending<End extends WriteEnd | RestoreEnd> {
+  /** In the same turn of the event loop in which the command came. */
+  send(batches: number): Promise<End>
+  /** @param end undefined: its answer was lost, and the resolution says that it landed */
+  landed(end: Extract<End, { end: 'landed' }> | undefined): Omit<LandedEvent, 'type'>
+}
+
+const firstPauseMs = 50
+const longestPauseMs = 10_000
+
+export function wireActor<End extends WriteEnd | RestoreEnd>(
+  what: 'commit' | 'rollback',
+  parts: () => WireActorParts,
+  sendingOf: (say: (event: WireEvent) => void, input: CommitterInput) => Sending<End>,
+) {
+  return fromCallback<WireCommand, CommitterInput>(({ sendBack, receive, input }) => {
+    let silent = false
+    let attempts = 0
+    const say = (event: WireEvent) => {
+      if (!silent) sendBack(event)
+    }
+    const sending = sendingOf(say, input)
+
+    /** Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ */
+    const pauseMs = (error: unknown) => {
+      const inMs = parts().random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempts++)
+      parts().retrying(error, attempts, inMs)
+      return inMs
+    }
+
+    const lost = (cause: unknown) => ({
+      error: new RetryableError(
+        'CONNECTION_LOST',
+        `The connection to Postgres was lost during a ${what}: ${messageOf(cause)}`,
+        { cause, phase: what },
+      ),
+      retryInMs: pauseMs(cause),
+    })
+
+    const land = (
+      type: LandedEvent['type'],
+      end: Extract<WriteEnd | RestoreEnd, { end: 'landed' }> | undefined,
+    ) => {
+      attempts = 0
+      say({ type, ...sending.landed(end as Extract<End, { end: 'landed' }> | undefined) })
+    }
+
+    const write = async (batches: number) => {
+      const ended: WriteEnd | RestoreEnd = await sending.send(batches)
+      // cut: the run has ended with this flight in doubt, and what is learnt now comes too late
+      if (silent) return
+      switch (ended.end) {
+        case 'landed':
+          return land('write.landed', ended)
+        case 'lost':
+          return say({ type: 'write.lost', ...lost(ended.error) })
+        case 'deferred':
+          return say({ type: 'write.deferred', error: ended.error, retryInMs: pauseMs(ended.error) })
+        case 'refused':
+          return say({ type: 'write.refused', error: ended.error, retryInMs: 0 })
+        default:
+          throw new Error(`unreachable: ${String(ended satisfies never)}`)
+      }
+    }
+
+    const resolve = async () => {
+      const ended = await parts().session.resolve()
+      if (silent) return
+      switch (ended.end) {
+        case 'landed':
+          return land('resolve.landed', undefined)
+        case 'notLanded':
+          return say({ type: 'resolve.notLanded', retryInMs: 0 })
+        case 'superseded':
+          return say({ type: 'resolve.superseded', owner: ended.owner })
+        case 'reverted':
+          return say({ type: 'resolve.reverted', error: ended.error })
+        case 'lost':
+          return say({ type: 'resolve.lost', ...lost(ended.error) })
+        default:
+          throw new Error(`unreachable: ${String(ended satisfies never)}`)
+      }
+    }
+
+    /** A fault of ours must end the run, not the host's process. */
+    const fault = (cause: unknown) =>
+      cause instanceof TailraceError
+        ? cause
+        : new FatalError('INTERNAL', `A fault inside tailrace's ${what}: ${messageOf(cause)}`, {
+            cause,
+            phase: what,
+          })
+
+    receive((command) => {
+      switch (command.type) {
+        case 'write':
+          return void write(command.batches).catch((cause: unknown) =>
+            say({ type: 'write.refused', error: fault(cause), retryInMs: 0 }),
+          )
+        case 'resolve':
+          return void resolve().catch((cause: unknown) =>
+            say({ type: 'resolve.reverted', error: fault(cause) }),
+          )
+        case 'destroy':
+          return parts().session.destroyWriter()
+        case 'cut':
+          silent = true
+          return parts().session.destroyWriter()
+        default:
+          throw new Error(`unreachable: ${String(command satisfies never)}`)
+      }
+    })
+    return () => {
+      silent = true
+    }
+  })
+}
