@@ -16,7 +16,7 @@ export const sqlState = {
 } as const
 
 /** Grows with every change below; an older installation is brought up to it. */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
 /** First half of a two-key advisory lock: 'tail' as int4. The second half tells installation from anything else. */
 export const advisoryLock = { space: 0x7461696c, install: 1 } as const
@@ -42,6 +42,10 @@ export const installStatements: readonly string[] = [
     counter bigint NOT NULL DEFAULT 0,
     committed_at timestamptz
   )`,
+  // since version 2: a rollback can go back to here, and no further. Before that no history was kept
+  `ALTER TABLE tailrace.pipelines ADD COLUMN IF NOT EXISTS restorable_from bigint`,
+  `UPDATE tailrace.pipelines SET restorable_from = committed WHERE restorable_from IS NULL`,
+  `ALTER TABLE tailrace.pipelines ALTER COLUMN restorable_from SET DEFAULT 0, ALTER COLUMN restorable_from SET NOT NULL`,
   `CREATE TABLE IF NOT EXISTS tailrace.cursors (
     pipeline text COLLATE "C" NOT NULL,
     source text COLLATE "C" NOT NULL,
@@ -74,8 +78,11 @@ export const installStatements: readonly string[] = [
       SET CONSTRAINTS ALL DEFERRED;
     END $body$`,
   // Last statement of a flight: compare-and-set. It must raise, since 0 updated rows would let the flight through.
+  // A commit raises the frontier, a rollback lowers it; counter and restorable_from only ever grow.
+  `DROP FUNCTION IF EXISTS tailrace.fence(text, bigint, bigint, bigint, bigint)`,
   `CREATE OR REPLACE FUNCTION tailrace.fence(
-      pipeline text, expected_epoch bigint, expected_number bigint, new_committed bigint, new_counter bigint
+      pipeline text, expected_epoch bigint, expected_number bigint, new_committed bigint, new_counter bigint,
+      new_restorable_from bigint
     ) RETURNS void
     LANGUAGE plpgsql AS $body$
     BEGIN
@@ -83,6 +90,7 @@ export const installStatements: readonly string[] = [
         SET commit_number = expected_number + 1,
             committed = new_committed,
             counter = greatest(p.counter, new_counter),
+            restorable_from = greatest(p.restorable_from, new_restorable_from),
             committed_at = clock_timestamp()
         WHERE p.name = pipeline AND p.epoch = expected_epoch AND p.commit_number = expected_number;
       IF NOT FOUND THEN

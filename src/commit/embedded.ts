@@ -39,7 +39,11 @@ export function embeddedPostgres(options: EmbeddedPostgresOptions = {}): Store {
         return {
           resume: session.resume,
           reader: session.reader,
+          get restorableFrom() {
+            return session.restorableFrom
+          },
           write: (group, flushed) => session.write(group, flushed),
+          restore: (target) => session.restore(target),
           resolve: () => session.resolve(),
           destroyWriter: () => session.destroyWriter(),
           close,

@@ -14,6 +14,7 @@ export interface Taken {
   readonly commitNumber: number
   readonly committed: number
   readonly counter: number
+  readonly restorableFrom: number
 }
 
 /** Between two looks at a row that somebody else holds. */
@@ -59,10 +60,14 @@ async function take(
   pipeline: string,
   epochSeen: string,
 ): Promise<Taken | undefined> {
-  const { rows } = await client.query<Record<'epoch' | 'commit_number' | 'committed' | 'counter', string>>(
-    takePipeline,
-    [pipeline, epochSeen, token, hostname(), process.pid],
-  )
+  type TakenRow = Record<'epoch' | 'commit_number' | 'committed' | 'counter' | 'restorable_from', string>
+  const { rows } = await client.query<TakenRow>(takePipeline, [
+    pipeline,
+    epochSeen,
+    token,
+    hostname(),
+    process.pid,
+  ])
   const row = rows[0]
   if (row === undefined) return undefined
   return {
@@ -70,6 +75,7 @@ async function take(
     commitNumber: Number(row.commit_number),
     committed: Number(row.committed),
     counter: Number(row.counter),
+    restorableFrom: Number(row.restorable_from),
   }
 }
 

@@ -43,7 +43,7 @@ export const takePipeline = `
     backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
     taken_at = clock_timestamp()
   WHERE name = $1 AND epoch = $2
-  RETURNING epoch, commit_number, committed, counter`
+  RETURNING epoch, commit_number, committed, counter, restorable_from`
 
 /**
  * $1 name, $2 own token. Waits behind whatever the old connection still executes, or fences it; takes nothing from
@@ -90,12 +90,41 @@ export const writeCheckpoints = `
   INSERT INTO tailrace.checkpoints (pipeline, source, checkpoint, number, hash, cursor)
   SELECT $1, u.* FROM unnest($2, $3, $4, $5, $6) AS u ORDER BY 2, 3`
 
-/** $1 text name, $2 text[] source, $3 int8[] final height. Keeps each source's newest one at or below it. */
+/** $1 text name, $2 int8 safe checkpoint. Keeps each source's newest position at or below it. */
 export const pruneCheckpoints = `
-  DELETE FROM tailrace.checkpoints c USING unnest($2, $3) AS u(source, final)
-  WHERE c.pipeline = $1 AND c.source = u.source AND c.checkpoint < (
+  DELETE FROM tailrace.checkpoints c
+  WHERE c.pipeline = $1 AND c.checkpoint < (
     SELECT max(k.checkpoint) FROM tailrace.checkpoints k
-    WHERE k.pipeline = $1 AND k.source = u.source AND k.number <= u.final)`
+    WHERE k.pipeline = $1 AND k.source = c.source AND k.checkpoint <= $2)`
 
-/** $1 text name, $2 int8 epoch, $3 int8 commit number, $4 int8 committed, $5 int8 counter */
-export const fence = `SELECT tailrace.fence($1, $2, $3, $4, $5)`
+/** $1 text name, $2 int8 epoch, $3 int8 commit number, $4 int8 committed, $5 int8 counter, $6 int8 restorable from */
+export const fence = `SELECT tailrace.fence($1, $2, $3, $4, $5, $6)`
+
+// ── a rollback: $1 text name, $2 int8 target ────────────────────────────────────────────────────────────────
+
+/** In this order: cursors above the target go to their source's newest position at or below it, or away. */
+export const restoreCursors = [
+  `UPDATE tailrace.cursors c SET checkpoint = k.checkpoint, number = k.number, hash = k.hash, cursor = k.cursor
+   FROM (
+     SELECT DISTINCT ON (source) * FROM tailrace.checkpoints WHERE pipeline = $1 AND checkpoint <= $2
+     ORDER BY source, checkpoint DESC
+   ) AS k
+   WHERE c.pipeline = $1 AND c.source = k.source AND c.checkpoint > $2`,
+  `DELETE FROM tailrace.cursors WHERE pipeline = $1 AND checkpoint > $2`,
+  `DELETE FROM tailrace.checkpoints WHERE pipeline = $1 AND checkpoint > $2`,
+] as const
+
+// ── history is made ready, in one transaction that holds the pipeline's row ──────────────────────────────────
+
+/** $1 name, $2 epoch. No row: another owner has it. */
+export const holdPipeline = `SELECT FROM tailrace.pipelines WHERE name = $1 AND epoch = $2 FOR UPDATE`
+
+/** $1 name. Where it stands is where its source's newest fork may go back to. */
+export const keepAnchors = `
+  INSERT INTO tailrace.checkpoints (pipeline, source, checkpoint, number, hash, cursor)
+  SELECT pipeline, source, checkpoint, number, hash, cursor FROM tailrace.cursors WHERE pipeline = $1
+  ON CONFLICT DO NOTHING`
+
+/** $1 name. Nothing committed so far can be taken back. */
+export const loseHistory = `
+  UPDATE tailrace.pipelines SET restorable_from = committed WHERE name = $1 RETURNING restorable_from`

@@ -14,6 +14,7 @@ import {
   type ConnectionOptions,
 } from './connection.ts'
 import { createTableStatements } from './ddl.ts'
+import { prepareHistory } from './history-install.ts'
 import { install } from './install.ts'
 import { takeOwnership } from './ownership.ts'
 import { readPositions, releasePipeline } from './plans.ts'
@@ -70,9 +71,11 @@ async function openSession(
     await install(client, createTables ? createTableStatements(models) : [])
     await checkTables(client, models)
     const taken = await takeOwnership(client, token, request)
+    const history = await prepareHistory(client, request, taken)
     const positions = await storedPositions(client, pipeline)
     refuseLostSources(pipeline, request.sources, positions)
-    const resume = { epoch: taken.epoch, committed: taken.committed, counter: taken.counter, positions }
+    const { epoch, committed, counter } = taken
+    const resume = { epoch, committed, counter, restorableFrom: history.restorableFrom, positions }
     const pool = readPool(connection, applicationName, log)
     session = new PostgresSession({
       pipeline,
@@ -84,6 +87,7 @@ async function openSession(
       resume,
       client,
       pool,
+      history,
     })
     log.info('pipeline taken', {
       pipeline,

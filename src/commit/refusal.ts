@@ -18,17 +18,11 @@ export function refusal(
     cause: error,
     phase: 'commit',
     batch,
-    table: note?.model.name ?? error.table,
+    table: note?.table.model.name ?? error.table,
     column: error.column,
   } as const
-  if (error.code === sqlState.epoch || error.code === sqlState.fence) {
-    return new SupersededError('SUPERSEDED', `Another owner has the pipeline: ${error.message}.`, facts)
-  }
-  const table =
-    note === undefined ? undefined : group.tables.find((candidate) => candidate.model === note.model)
-  if (error.code === '23505' && note?.step === 'insert' && table !== undefined) {
-    return duplicate(error, table, group, facts)
-  }
+  if (isFenced(error)) return superseded(error, facts)
+  if (error.code === '23505' && note?.step === 'insert') return duplicate(error, note.table, group, facts)
   if (error.code === '42501') {
     return new ConfigurationError('NO_PRIVILEGE', `${messageOf(error)}. GRANT the role what it lacks.`, facts)
   }
@@ -40,6 +34,28 @@ export function refusal(
     `Postgres refused to commit checkpoints ${batch.from}–${batch.upTo}${place}: ${error.message}${constraint}.${detail}`,
     facts,
   )
+}
+
+/** What Postgres refused of a rollback. */
+export function restoreRefusal(error: pg.DatabaseError, target: number): TailraceError {
+  const facts = { cause: error, phase: 'rollback', table: error.table, column: error.column } as const
+  if (isFenced(error)) return superseded(error, facts)
+  return new FatalError(
+    'ROLLBACK_REFUSED',
+    `Postgres refused to roll back to checkpoint ${target}: ${error.message}.${error.detail === undefined ? '' : ` ${error.detail}`} Nothing was changed.`,
+    facts,
+  )
+}
+
+function isFenced(error: pg.DatabaseError): boolean {
+  return error.code === sqlState.epoch || error.code === sqlState.fence
+}
+
+function superseded(
+  error: pg.DatabaseError,
+  facts: ConstructorParameters<typeof SupersededError>[2],
+): SupersededError {
+  return new SupersededError('SUPERSEDED', `Another owner has the pipeline: ${error.message}.`, facts)
 }
 
 function duplicate(

@@ -6,8 +6,7 @@
  * again with the run's own token before anything else is sent (I10).
  */
 import type pg from 'pg'
-import { FatalError, messageOf } from '../errors.ts'
-import type { BlockRef } from '../block.ts'
+import { FatalError, messageOf, type TailraceError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import { GrowingWriter } from '../staging/column/writer.ts'
 import type { Reader } from '../staging/reader.ts'
@@ -20,21 +19,17 @@ import {
   type ConnectionOptions,
   type ReadPool,
 } from './connection.ts'
+import { restoredRows, writeCommit, writeRestore, type FlightParts, type Standing } from './commit-flight.ts'
+import type { ReadyHistory } from './history-install.ts'
 import type { Taken } from './ownership.ts'
 import * as plans from './plans.ts'
 import { reader } from './reader.ts'
-import { refusal } from './refusal.ts'
-import type { Holder, ResolveEnd, Resume, StoreSession, WriteEnd } from './store.ts'
-import { tablePlan, writeTable, type StatementNote, type TablePlan } from './table-statements.ts'
-import { Flight } from './wire/flight.ts'
+import { refusal, restoreRefusal } from './refusal.ts'
+import { Statements } from './statements.ts'
+import type { Holder, ResolveEnd, RestoreEnd, Resume, StoreSession, WriteEnd } from './store.ts'
+import { tablePlan, type StatementNote, type TablePlan } from './table-statements.ts'
+import { Flight, type FlightEnd } from './wire/flight.ts'
 import { settlesWithin } from '../within.ts'
-import {
-  Frames,
-  int8ArrayParameter,
-  int8Parameter,
-  textArrayParameter,
-  textParameter,
-} from './wire/frames.ts'
 
 export interface SessionParts {
   readonly pipeline: string
@@ -46,7 +41,10 @@ export interface SessionParts {
   readonly resume: Resume
   readonly client: pg.Client
   readonly pool: ReadPool
+  readonly history: ReadyHistory
 }
+
+type FlyEnd = Exclude<WriteEnd, { end: 'landed' }> | Extract<FlightEnd, { end: 'landed' }>
 
 /** A buffer larger than this is not kept for the next flight. */
 const keptBufferBytes = 64 * 1024 * 1024
@@ -58,12 +56,14 @@ export class PostgresSession implements StoreSession {
   readonly resume: Resume
   readonly reader: Reader
   readonly #parts: SessionParts
-  readonly #plans: ReadonlyMap<TableModel, TablePlan>
+  readonly #tables: ReadonlyMap<TableModel, TablePlan>
   /** Encoder buffers that no socket holds any more; two serve a run. */
   readonly #buffers: GrowingWriter[] = []
   #client: pg.Client | undefined
   #epoch: number
-  #commitNumber: number
+  #standing: Standing
+  /** What it will be once the latest flight has landed. */
+  #inFlight: Standing | undefined
   #closing: Promise<void> | undefined
   readonly #closed = new AbortController()
 
@@ -71,52 +71,39 @@ export class PostgresSession implements StoreSession {
     this.#parts = parts
     this.resume = parts.resume
     this.reader = reader(parts.pool.query)
-    this.#plans = new Map(parts.models.map((model) => [model, tablePlan(model)]))
+    this.#tables = new Map(parts.models.map((model) => [model, tablePlan(model)]))
     this.#client = parts.client
     this.#epoch = parts.taken.epoch
-    this.#commitNumber = parts.taken.commitNumber
+    this.#standing = {
+      commitNumber: parts.taken.commitNumber,
+      restorableFrom: parts.history.restorableFrom,
+      armed: parts.history.armed,
+      prunedTo: -1,
+    }
+  }
+
+  get restorableFrom(): number {
+    return this.#standing.restorableFrom
   }
 
   async write(group: Group, flushed: () => void): Promise<WriteEnd> {
-    const client = this.#client
-    if (client === undefined) return { end: 'lost', error: new Error('the writer is not connected') }
-    const out = this.#buffers.pop() ?? new GrowingWriter(1024 * 1024)
-    out.reset()
-    const notes: StatementNote[] = []
-    let frames: Frames
-    try {
-      frames = this.#encode(out, group, notes)
-    } catch (cause) {
-      this.#buffers.push(out)
-      flushed()
-      const error = new FatalError(
-        'ENCODING_FAILED',
-        `A staged value cannot be encoded: ${messageOf(cause)}`,
-        { cause, phase: 'commit' },
-      )
-      return { end: 'refused', error }
-    }
-    const flight = new Flight(frames.view(), () => {
-      if (out.capacity <= keptBufferBytes) this.#buffers.push(out)
-      flushed()
-    })
-    client.query(flight)
-    const ended = await flight.ended
-    switch (ended.end) {
-      case 'landed':
-        this.#commitNumber++
-        return ended
-      case 'lost':
-        this.#lose(client)
-        return ended
-      case 'refused': {
-        // statement 0 is begin_flight; those after the tables are ours
-        const error = refusal(ended.error, notes[ended.statement - 1], group)
-        return { end: isTransient(ended.error) ? 'deferred' : 'refused', error }
-      }
-      default:
-        throw new Error(`unreachable: ${String(ended satisfies never)}`)
-    }
+    const ended = await this.#fly(
+      (statements, parts) => writeCommit(statements, parts, this.#standing, group),
+      flushed,
+      (error, note) => refusal(error, note, group),
+    )
+    return ended.end === 'landed' ? { end: 'landed' } : ended
+  }
+
+  async restore(target: number): Promise<RestoreEnd> {
+    const ended = await this.#fly(
+      (statements, parts) => writeRestore(statements, parts, this.#standing, target),
+      () => undefined,
+      (error) => restoreRefusal(error, target),
+    )
+    return ended.end === 'landed'
+      ? { end: 'landed', rows: restoredRows(this.#flightParts, ended.counts) }
+      : ended
   }
 
   async resolve(): Promise<ResolveEnd> {
@@ -131,10 +118,10 @@ export class PostgresSession implements StoreSession {
       if (row === undefined) return { end: 'superseded', owner: await this.#owner(client) }
       this.#epoch = Number(row.epoch)
       const found = Number(row.commit_number)
-      const expected = this.#commitNumber
+      const expected = this.#standing.commitNumber
       if (found === expected) return { end: 'notLanded' }
-      if (found === expected + 1) {
-        this.#commitNumber = found
+      if (found === expected + 1 && this.#inFlight?.commitNumber === found) {
+        this.#standing = this.#inFlight
         return { end: 'landed' }
       }
       return { end: 'reverted', error: reverted(pipeline, expected, found) }
@@ -186,26 +173,52 @@ export class PostgresSession implements StoreSession {
 
   // ── the flight ────────────────────────────────────────────────────────────────────────────────────────────
 
-  #encode(out: GrowingWriter, group: Group, notes: StatementNote[]): Frames {
-    const frames = new Frames(out)
-    const name = textParameter(this.#parts.pipeline)
-    const epoch = int8Parameter(this.#epoch)
-    frames.statement(plans.beginFlight, [name, epoch])
-    for (const table of group.tables) writeTable(frames, this.#plans.get(table.model)!, table, notes)
-    frames.statement(plans.writeCursors, [name, ...positionColumns(group.cursors)])
-    if (group.positions.length > 0) {
-      frames.statement(plans.writeCheckpoints, [name, ...positionColumns(group.positions)])
-      const forking = group.cursors.filter((block) => block.finalBelow !== undefined)
-      frames.statement(plans.pruneCheckpoints, [
-        name,
-        textArrayParameter(forking.map((block) => block.source)),
-        int8ArrayParameter(forking.map((block) => block.finalBelow!)),
-      ])
+  get #flightParts(): FlightParts {
+    const { pipeline, history } = this.#parts
+    return { pipeline, epoch: this.#epoch, tables: this.#tables, history: history.plans }
+  }
+
+  /** Sends what `say` says, encoded and handed to the socket before this returns. */
+  async #fly(
+    say: (statements: Statements, parts: FlightParts) => Standing,
+    flushed: () => void,
+    refused: (error: pg.DatabaseError, note: StatementNote | undefined) => TailraceError,
+  ): Promise<FlyEnd> {
+    const client = this.#client
+    if (client === undefined) return { end: 'lost', error: new Error('the writer is not connected') }
+    const out = this.#buffers.pop() ?? new GrowingWriter(1024 * 1024)
+    out.reset()
+    const statements = new Statements(out)
+    let bytes: Buffer
+    try {
+      this.#inFlight = say(statements, this.#flightParts)
+      bytes = statements.end()
+    } catch (cause) {
+      this.#buffers.push(out)
+      flushed()
+      const message = `A staged value cannot be encoded: ${messageOf(cause)}`
+      return { end: 'refused', error: new FatalError('ENCODING_FAILED', message, { cause, phase: 'commit' }) }
     }
-    const upTo = int8Parameter(group.upTo)
-    frames.statement(plans.fence, [name, epoch, int8Parameter(this.#commitNumber), upTo, upTo])
-    frames.sync()
-    return frames
+    const flight = new Flight(bytes, () => {
+      if (out.capacity <= keptBufferBytes) this.#buffers.push(out)
+      flushed()
+    })
+    client.query(flight)
+    const ended = await flight.ended
+    switch (ended.end) {
+      case 'landed':
+        this.#standing = this.#inFlight
+        return ended
+      case 'lost':
+        this.#lose(client)
+        return ended
+      case 'refused': {
+        const error = refused(ended.error, statements.noteOf(ended.statement))
+        return { end: isTransient(ended.error) ? 'deferred' : 'refused', error }
+      }
+      default:
+        throw new Error(`unreachable: ${String(ended satisfies never)}`)
+    }
   }
 
   // ── the connection ────────────────────────────────────────────────────────────────────────────────────────
@@ -239,16 +252,6 @@ export class PostgresSession implements StoreSession {
     if (row === undefined || row.host === null || row.pid === null) return null
     return { host: row.host, pid: row.pid, epoch: Number(row.epoch) }
   }
-}
-
-function positionColumns(blocks: readonly BlockRef[]) {
-  return [
-    textArrayParameter(blocks.map((block) => block.source)),
-    int8ArrayParameter(blocks.map((block) => block.checkpoint)),
-    int8ArrayParameter(blocks.map((block) => block.number)),
-    textArrayParameter(blocks.map((block) => block.hash)),
-    textArrayParameter(blocks.map((block) => block.cursor ?? null)),
-  ]
 }
 
 function reverted(pipeline: string, expected: number, found: number): FatalError {

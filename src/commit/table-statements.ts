@@ -4,14 +4,14 @@ import type { TableGroup } from '../staging/batch.ts'
 import type { ColumnModel, Row, TableModel } from '../staging/table.ts'
 import { qualified, quoteName } from './sql-names.ts'
 import { columnParameter, unnest, unnestedColumn } from './wire/columns.ts'
-import type { Frames } from './wire/frames.ts'
+import type { Statements } from './statements.ts'
 
 export type Step = 'insert' | 'upsert' | 'delete'
 
 /** What a statement of a flight was for, so that an error can be told in the user's words. */
 export interface StatementNote {
   readonly step: Step
-  readonly model: TableModel
+  readonly table: TableGroup
 }
 
 /** Bytes of one statement's parameters, roughly; Postgres takes no message of 1 GB. */
@@ -47,15 +47,12 @@ export function tablePlan(model: TableModel): TablePlan {
   }
 }
 
-export function writeTable(frames: Frames, plan: TablePlan, group: TableGroup, notes: StatementNote[]): void {
+export function writeTable(statements: Statements, plan: TablePlan, group: TableGroup): void {
   const { model } = group
   const write = (step: Step, sql: string, columns: readonly ColumnModel[], rows: readonly Row[]) => {
     for (const [from, to] of chunks(model, rows, step)) {
-      frames.statement(
-        sql,
-        columns.map((column) => columnParameter(column, rows, from, to)),
-      )
-      notes.push({ step, model })
+      const parameters = columns.map((column) => columnParameter(column, rows, from, to))
+      statements.add(sql, parameters, { step, table: group })
     }
   }
   write('insert', plan.insert, model.columns, group.inserts)

@@ -18,7 +18,8 @@ export function collect(batches: readonly StagedBatch[], logs: Logs): Group {
   const slices = [...slicesOf(batches, logs)].filter(({ tables }) => tables.length > 0)
   let rows = 0
   for (const { tables } of slices) {
-    for (const { inserts, upserts, deletes } of tables) rows += inserts.length + upserts.length + deletes.length
+    for (const { inserts, upserts, deletes } of tables)
+      rows += inserts.length + upserts.length + deletes.length
   }
   const cursors = new Map<string, BlockRef>()
   let bytes = 0

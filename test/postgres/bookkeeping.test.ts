@@ -69,6 +69,23 @@ test('every statement may run twice', async () => {
   for (const statement of [...installStatements, ...installStatements]) await client.query(statement)
 })
 
+test('I15: an installation from before there was history is brought up to date: nothing of it can be taken back', async () => {
+  await using world = await createWorld()
+  await using client = await installed(world)
+  // as version 1 left it
+  await client.query(`DROP FUNCTION tailrace.fence; ALTER TABLE tailrace.pipelines DROP COLUMN restorable_from`)
+  await client.query(`UPDATE tailrace.pipelines SET committed = 12; UPDATE tailrace.meta SET version = 1`)
+  await client.query(`CREATE FUNCTION tailrace.fence(text, bigint, bigint, bigint, bigint) RETURNS void
+    LANGUAGE sql AS 'SELECT NULL::void'`)
+  await install(client, [])
+  expect(await world.query('SELECT version FROM tailrace.meta')).toEqual([{ version: schemaVersion }])
+  expect(await world.query('SELECT restorable_from FROM tailrace.pipelines')).toEqual([
+    { restorable_from: '12' },
+  ])
+  const arguments_ = await world.query(`SELECT pronargs FROM pg_proc WHERE proname = 'fence'`)
+  expect(arguments_).toEqual([{ pronargs: 6 }])
+})
+
 test('I9, TR001: a flight of another epoch fails at its beginning', async () => {
   await using world = await createWorld()
   await using client = await installed(world)
@@ -103,7 +120,7 @@ test.each([
   )
   await client.query('BEGIN')
   await client.query('INSERT INTO t VALUES (1)')
-  expect(await errorOf(client.query(plans.fence, ['p', epoch, number, 31, 31]))).toMatchObject({
+  expect(await errorOf(client.query(plans.fence, ['p', epoch, number, 31, 31, 31]))).toMatchObject({
     code: sqlState.fence,
   })
   await client.query('COMMIT')
@@ -117,9 +134,9 @@ test('I12: the fence counts on, and the counter never goes back', async () => {
   await client.query(
     `UPDATE tailrace.pipelines SET epoch = 7, commit_number = 3, committed = 30, counter = 40`,
   )
-  await client.query(plans.fence, ['p', 7, 3, 31, 31])
+  await client.query(plans.fence, ['p', 7, 3, 31, 31, 31])
   expect(await world.pipeline('p')).toMatchObject({ epoch: 7, commitNumber: 4, committed: 31, counter: 40 })
-  await client.query(plans.fence, ['p', 7, 4, 41, 41])
+  await client.query(plans.fence, ['p', 7, 4, 41, 41, 41])
   expect(await world.pipeline('p')).toMatchObject({ commitNumber: 5, committed: 41, counter: 41 })
 })
 
@@ -149,7 +166,7 @@ test('I10: taking the row again waits for the old transaction, and sees what it 
   const token = '00000000-0000-0000-0000-000000000001'
   await old.query(plans.takePipeline, ['p', 0, token, 'here', 1])
   await old.query('BEGIN')
-  await old.query(plans.fence, ['p', 1, 0, 5, 5])
+  await old.query(plans.fence, ['p', 1, 0, 5, 5, 5])
   const retaking = client.query<Record<string, string>>(plans.retakePipeline, ['p', token])
   await world.blocked(1)
   await old.query('COMMIT')

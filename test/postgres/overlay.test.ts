@@ -135,6 +135,7 @@ beforeAll(async () => {
     pipeline: 'overlay',
     models: [model],
     sources: ['s'],
+    forks: false,
     ownershipTimeoutMs: 1000,
     signal: closing.signal,
     log: silentLog,

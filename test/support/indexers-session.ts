@@ -24,6 +24,7 @@ export async function openSession(store: Store, tables: TablesInput, pipeline = 
     pipeline,
     models,
     sources: ['m'],
+    forks: false,
     ownershipTimeoutMs: 5_000,
     signal: new AbortController().signal,
     log: silentLog,

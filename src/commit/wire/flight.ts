@@ -9,7 +9,8 @@ import type { Submittable } from 'pg'
 import pg from 'pg'
 
 export type FlightEnd =
-  | { readonly end: 'landed' }
+  /** `counts`: rows changed, by statement. */
+  | { readonly end: 'landed'; readonly counts: readonly number[] }
   /** ErrorResponse: nothing of the flight is in the database. */
   | { readonly end: 'refused'; readonly error: pg.DatabaseError; readonly statement: number }
   /** No answer: it may have landed, or may still land. */
@@ -25,8 +26,8 @@ export class Flight implements Submittable {
   readonly #frames: Buffer
   readonly #flushed: () => void
   #end!: (end: FlightEnd) => void
-  /** Statements that have completed; an error belongs to the next one, or to the commit itself. */
-  #completed = 0
+  /** Rows changed by each statement that has completed; an error belongs to the next one, or to the commit itself. */
+  readonly #counts: number[] = []
 
   /** @param flushed called once the frames are in the kernel, or will never be */
   constructor(frames: Buffer, flushed: () => void) {
@@ -42,21 +43,22 @@ export class Flight implements Submittable {
     stream.write(this.#frames, () => this.#flushed())
   }
 
-  handleCommandComplete(): void {
-    this.#completed++
+  /** @param message its tag ends with a count: `UPDATE 3`, `INSERT 0 3` */
+  handleCommandComplete(message: { readonly text: string }): void {
+    this.#counts.push(Number(/\d+$/.exec(message.text)?.[0] ?? 0))
   }
 
   handleEmptyQuery(): void {
-    this.#completed++
+    this.#counts.push(0)
   }
 
   handleReadyForQuery(): void {
-    this.#end({ end: 'landed' })
+    this.#end({ end: 'landed', counts: this.#counts })
   }
 
   handleError(error: unknown): void {
     if (error instanceof pg.DatabaseError && !endsConnection(error)) {
-      this.#end({ end: 'refused', error, statement: this.#completed })
+      this.#end({ end: 'refused', error, statement: this.#counts.length })
     } else {
       this.#end({ end: 'lost', error })
     }

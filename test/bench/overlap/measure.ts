@@ -77,6 +77,7 @@ export class Measure {
       pipeline,
       models,
       sources: ['bench'],
+      forks: false,
       ownershipTimeoutMs: 0,
       signal: new AbortController().signal,
       log: silentLog,

@@ -25,11 +25,15 @@ function nullSession(session: StoreSession, written: (group: Group) => void): St
   return {
     resume: session.resume,
     reader: session.reader,
+    get restorableFrom() {
+      return session.restorableFrom
+    },
     write(group, flushed) {
       written(group)
       flushed()
       return Promise.resolve({ end: 'landed' })
     },
+    restore: (target) => session.restore(target),
     resolve: () => session.resolve(),
     destroyWriter: () => session.destroyWriter(),
     close: () => session.close(),

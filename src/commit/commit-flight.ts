@@ -1,0 +1,123 @@
+/**
+ * What a commit says, in this order: the epoch check, the history's triggers if they have to come or go, rows per slice
+ * and table, cursors, positions, what is pruned, and last the fence.
+ */
+import type { BlockRef } from '../block.ts'
+import type { Group } from '../staging/batch.ts'
+import type { TableModel } from '../staging/table.ts'
+import { setCheckpoint, type HistoryPlan } from './history.ts'
+import * as plans from './plans.ts'
+import type { Statements } from './statements.ts'
+import { writeTable, type TablePlan } from './table-statements.ts'
+import { int8ArrayParameter, int8Parameter, textArrayParameter, textParameter } from './wire/frames.ts'
+
+/** What of the database a session believes in; it changes only with what has landed. */
+export interface Standing {
+  readonly commitNumber: number
+  /** A rollback can go back to here. */
+  readonly restorableFrom: number
+  /** Triggers feed the history. */
+  readonly armed: boolean
+  /** Up to here the history is pruned. */
+  readonly prunedTo: number
+}
+
+export interface FlightParts {
+  readonly pipeline: string
+  readonly epoch: number
+  readonly tables: ReadonlyMap<TableModel, TablePlan>
+  readonly history: readonly HistoryPlan[]
+}
+
+/** @returns where the session stands once it has landed */
+export function writeCommit(
+  statements: Statements,
+  { pipeline, epoch, tables, history }: FlightParts,
+  standing: Standing,
+  group: Group,
+): Standing {
+  const name = textParameter(pipeline)
+  const { upTo, safe } = group
+  const restorableFrom = Math.max(standing.restorableFrom, Math.min(safe ?? upTo, upTo))
+  const armed = keepsHistory(group)
+  statements.add(plans.beginFlight, [name, int8Parameter(epoch)])
+  if (armed !== standing.armed) {
+    for (const { arm, disarm } of history) for (const sql of armed ? arm : disarm) statements.add(sql)
+  }
+  writeSlices(statements, tables, group)
+  statements.add(plans.writeCursors, [name, ...positionColumns(group.cursors)])
+  if (group.positions.length > 0) {
+    statements.add(plans.writeCheckpoints, [name, ...positionColumns(group.positions)])
+  }
+  let { prunedTo } = standing
+  if (safe !== undefined && safe > prunedTo) {
+    statements.add(plans.pruneCheckpoints, [name, int8Parameter(safe)])
+    // without triggers there is nothing new to prune
+    if (armed || standing.armed) for (const { prune } of history) statements.add(prune, [int8Parameter(safe)])
+    prunedTo = safe
+  }
+  statements.add(plans.fence, [
+    name,
+    ...[epoch, standing.commitNumber, upTo, upTo, restorableFrom].map(int8Parameter),
+  ])
+  return { commitNumber: standing.commitNumber + 1, restorableFrom, armed, prunedTo }
+}
+
+/** Something in the group can still be taken back; a group of empty blocks, too, so that triggers do not come and go. */
+function keepsHistory({ slices, safe, upTo }: Group): boolean {
+  return slices.some(({ checkpoint }) => checkpoint !== null) || (safe !== undefined && upTo > safe)
+}
+
+function writeSlices(
+  statements: Statements,
+  tables: ReadonlyMap<TableModel, TablePlan>,
+  { slices }: Group,
+): void {
+  let told: number | null = null
+  for (const { checkpoint, tables: changed } of slices) {
+    if (checkpoint !== told) {
+      statements.add(setCheckpoint, [textParameter(checkpoint === null ? '' : String(checkpoint))])
+      told = checkpoint
+    }
+    for (const table of changed) writeTable(statements, tables.get(table.model)!, table)
+  }
+}
+
+/**
+ * What a rollback says: the epoch check, every table back to the target, cursors and positions, the fence. The counter
+ * of checkpoints stays (I12).
+ */
+export function writeRestore(
+  statements: Statements,
+  { pipeline, epoch, history }: FlightParts,
+  standing: Standing,
+  target: number,
+): Standing {
+  const name = textParameter(pipeline)
+  const to = int8Parameter(target)
+  statements.add(plans.beginFlight, [name, int8Parameter(epoch)])
+  for (const { restore } of history) for (const sql of restore) statements.add(sql, [to])
+  for (const { forget } of history) statements.add(forget, [to])
+  for (const sql of plans.restoreCursors) statements.add(sql, [name, to])
+  statements.add(plans.fence, [
+    name,
+    ...[epoch, standing.commitNumber, target, target, standing.restorableFrom].map(int8Parameter),
+  ])
+  return { ...standing, commitNumber: standing.commitNumber + 1 }
+}
+
+/** Of its statements, those that changed the user's rows. */
+export function restoredRows({ history }: FlightParts, counts: readonly number[]): number {
+  const changing = history.reduce((count, { restore }) => count + restore.length, 0)
+  return counts.slice(1, 1 + changing).reduce((sum, count) => sum + count, 0)
+}
+
+function positionColumns(blocks: readonly BlockRef[]) {
+  return [
+    textArrayParameter(blocks.map((block) => block.source)),
+    int8ArrayParameter(blocks.map((block) => block.checkpoint)),
+    int8ArrayParameter(blocks.map((block) => block.number)),
+    textArrayParameter(blocks.map((block) => block.hash)),
+    textArrayParameter(blocks.map((block) => block.cursor ?? null)),
+  ]
+}
