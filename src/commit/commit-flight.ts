@@ -5,7 +5,8 @@
 import type { BlockRef } from '../block.ts'
 import type { Group } from '../staging/batch.ts'
 import type { TableModel } from '../staging/table.ts'
-import { setCheckpoint, type HistoryPlan } from './history.ts'
+import { halves, setCheckpoint, setHalf, type Half, type HistoryPlan } from './history.ts'
+import { noImages, type Newest, type ReadyHistory } from './history-install.ts'
 import * as plans from './plans.ts'
 import type { Statements } from './statements.ts'
 import { writeTable, type TablePlan } from './table-statements.ts'
@@ -18,8 +19,27 @@ export interface Standing {
   readonly restorableFrom: number
   /** Triggers feed the history. */
   readonly armed: boolean
-  /** Up to here the history is pruned. */
+  /** Up to here positions are pruned. */
   readonly prunedTo: number
+  readonly images: Images
+}
+
+/** Where images go, and what each half of the history holds. */
+interface Images {
+  readonly half: Half
+  readonly newest: Newest
+  /** Rows written since the half's turn began; the two change turns no more often than this is worth it. */
+  readonly rows: number
+}
+
+/** So many rows a half takes at least; emptying the other costs a few milliseconds. */
+const turnRows = 20_000
+
+export function standingAt(commitNumber: number, { armed, newest, restorableFrom }: ReadyHistory): Standing {
+  const half = newest.b > newest.a ? 'b' : 'a'
+  // how many rows it holds is not known: let its turn end at the next chance
+  const rows = newest[half] === 0 ? 0 : turnRows
+  return { commitNumber, restorableFrom, armed, prunedTo: -1, images: { half, newest, rows } }
 }
 
 export interface FlightParts {
@@ -44,6 +64,9 @@ export function writeCommit(
   if (armed !== standing.armed) {
     for (const { arm, disarm } of history) for (const sql of armed ? arm : disarm) statements.add(sql)
   }
+  const images = armed
+    ? writeTurn(statements, history, standing.images, group)
+    : emptied(statements, history, standing)
   writeSlices(statements, tables, group)
   statements.add(plans.writeCursors, [name, ...positionColumns(group.cursors)])
   if (group.positions.length > 0) {
@@ -52,20 +75,46 @@ export function writeCommit(
   let { prunedTo } = standing
   if (safe !== undefined && safe > prunedTo) {
     statements.add(plans.pruneCheckpoints, [name, int8Parameter(safe)])
-    // without triggers there is nothing new to prune
-    if (armed || standing.armed) for (const { prune } of history) statements.add(prune, [int8Parameter(safe)])
     prunedTo = safe
   }
   statements.add(plans.fence, [
     name,
     ...[epoch, standing.commitNumber, upTo, upTo, restorableFrom].map(int8Parameter),
   ])
-  return { commitNumber: standing.commitNumber + 1, restorableFrom, armed, prunedTo }
+  return { commitNumber: standing.commitNumber + 1, restorableFrom, armed, prunedTo, images }
 }
 
 /** Something in the group can still be taken back; a group of empty blocks, too, so that triggers do not come and go. */
 function keepsHistory({ slices, safe, upTo }: Group): boolean {
   return slices.some(({ checkpoint }) => checkpoint !== null) || (safe !== undefined && upTo > safe)
+}
+
+/** Whose turn it is: the other half's, once nothing of it is needed any more. */
+function writeTurn(
+  statements: Statements,
+  history: readonly HistoryPlan[],
+  images: Images,
+  { safe, upTo, rows }: Group,
+): Images {
+  const other = images.half === 'a' ? 'b' : 'a'
+  const turns = images.rows >= turnRows && images.newest[other] <= safe!
+  if (turns && images.newest[other] > 0) for (const { empty } of history) statements.add(empty[other])
+  const half = turns ? other : images.half
+  statements.add(setHalf, [textParameter(half)])
+  return { half, newest: { ...images.newest, [half]: upTo }, rows: (turns ? 0 : images.rows) + rows }
+}
+
+/** A backfill keeps no images, and needs none of those that are left. */
+function emptied(
+  statements: Statements,
+  history: readonly HistoryPlan[],
+  { images, armed }: Standing,
+): Images {
+  if (!armed) return images
+  for (const half of halves) {
+    if (images.newest[half] > 0) for (const { empty } of history) statements.add(empty[half])
+  }
+  return { half: 'a', newest: noImages, rows: 0 }
 }
 
 function writeSlices(
@@ -97,7 +146,7 @@ export function writeRestore(
   const to = int8Parameter(target)
   statements.add(plans.beginFlight, [name, int8Parameter(epoch)])
   for (const { restore } of history) for (const sql of restore) statements.add(sql, [to])
-  for (const { forget } of history) statements.add(forget, [to])
+  for (const { forget } of history) for (const sql of forget) statements.add(sql, [to])
   for (const sql of plans.restoreCursors) statements.add(sql, [name, to])
   statements.add(plans.fence, [
     name,

@@ -11,7 +11,9 @@ import {
   historyChanges,
   historyPlan,
   ownershipFix,
+  readHalves,
   readHistory,
+  type Half,
   type HistoryFacts,
   type HistoryPlan,
 } from './history.ts'
@@ -19,10 +21,16 @@ import type { Taken } from './ownership.ts'
 import { holdPipeline, keepAnchors, loseHistory } from './plans.ts'
 import type { OpenStore } from './store.ts'
 
+/** The newest checkpoint that each half of the history has an image of; 0: it is empty. */
+export type Newest = Readonly<Record<Half, number>>
+
+export const noImages: Newest = { a: 0, b: 0 }
+
 export interface ReadyHistory {
   readonly plans: readonly HistoryPlan[]
   /** Triggers feed it: the run before stood near its heads. */
   readonly armed: boolean
+  readonly newest: Newest
   readonly restorableFrom: number
 }
 
@@ -35,9 +43,10 @@ export async function prepareHistory(
   const plans = models.map(historyPlan)
   const facts = await factsOf(client, plans)
   const armed = facts.some((each) => each.armed)
-  if (!forks) return { plans, armed, restorableFrom: taken.restorableFrom }
+  if (!forks) return { plans, armed, newest: noImages, restorableFrom: taken.restorableFrom }
   refuseForeignTables(models, facts)
   let { restorableFrom } = taken
+  let newest = noImages
   try {
     await client.query('BEGIN')
     await client.query('SELECT pg_advisory_xact_lock($1, $2)', [advisoryLock.space, advisoryLock.install])
@@ -49,7 +58,8 @@ export async function prepareHistory(
     if (statements.length > 0) {
       for (const statement of [createHistorySchema, ...statements]) await client.query(statement)
     }
-    for (const plan of plans) await client.query(plan.forget, [taken.counter])
+    for (const { forget } of plans) for (const sql of forget) await client.query(sql, [taken.counter])
+    newest = await newestImages(client, plans)
     await client.query(keepAnchors, [pipeline])
     if (changes.some(({ lost }) => lost)) {
       const { rows } = await client.query<{ restorable_from: string }>(loseHistory, [pipeline])
@@ -65,7 +75,13 @@ export async function prepareHistory(
       { cause, phase: 'opening' },
     )
   }
-  return { plans, armed, restorableFrom }
+  return { plans, armed, newest, restorableFrom }
+}
+
+async function newestImages(client: pg.Client, plans: readonly HistoryPlan[]): Promise<Newest> {
+  const { rows } = await client.query<Record<Half, string | null>>(readHalves(plans))
+  const { a, b } = rows[0]!
+  return { a: Number(a ?? 0), b: Number(b ?? 0) }
 }
 
 async function factsOf(client: pg.Client, plans: readonly HistoryPlan[]): Promise<HistoryFacts[]> {

@@ -1,8 +1,11 @@
 /**
- * Before-images of the user's rows, for rollbacks: one table in schema `tailrace_history` per table of theirs, filled by
- * statement-level triggers with transition tables. The triggers do nothing unless the flight says at which checkpoint
- * it stands (`tailrace.checkpoint`); of each row and checkpoint the first image wins. A disabled trigger would still
- * have Postgres collect its transition table, so that a backfill has none at all: a flight creates and drops them.
+ * Before-images of the user's rows, for rollbacks, in schema `tailrace_history`: for each table of theirs a view over two
+ * halves, filled by statement-level triggers with transition tables. The triggers do nothing unless the flight says at
+ * which checkpoint it stands (`tailrace.checkpoint`). A disabled trigger would still have Postgres collect its
+ * transition table, so that a backfill has none at all: a flight creates and drops them.
+ *
+ * Images are only appended, without any index, to one half; once nothing of the other is needed any more it is emptied
+ * and takes its turn. Deleting them row by row, or keeping them unique, would cost more than writing them.
  *
  * What must hold: after `restoreStatements(target)` every row is what it was when the flight of `target` had landed.
  */
@@ -11,7 +14,8 @@ import type { TableModel } from '../staging/table.ts'
 import { qualified, quoteName, quoteNames, quoteText } from './sql-names.ts'
 
 const historySchema = 'tailrace_history'
-const longestName = 63
+/** Postgres' 63 bytes, and room for the name of a half. */
+const longestName = 61
 
 /** Two columns of ours before the user's. */
 const checkpointColumn = 'tailrace_checkpoint'
@@ -20,13 +24,20 @@ const existedColumn = 'tailrace_existed'
 
 /** Told to the triggers: at which checkpoint the following statements stand. $1 text; empty: no history. */
 export const setCheckpoint = `SELECT set_config('tailrace.checkpoint', $1, true)`
+/** Told to the triggers once a flight: where to put images. $1 text. */
+export const setHalf = `SELECT set_config('tailrace.half', $1, true)`
+
+export const halves = ['a', 'b'] as const
+export type Half = (typeof halves)[number]
 
 /** Everything that is said about one table's history; made once. */
 export interface HistoryPlan {
   readonly model: TableModel
-  /** Name inside the schema, of the table and of its trigger function. */
+  /** Name inside the schema, of the view and of the trigger function; the halves add `.a` and `.b`. */
   readonly name: string
   readonly create: readonly string[]
+  readonly createView: string
+  readonly dropView: string
   readonly createFunction: string
   /** The body of the function, as `pg_proc.prosrc` has it. */
   readonly functionBody: string
@@ -34,21 +45,23 @@ export interface HistoryPlan {
   readonly disarm: readonly string[]
   /** $1 int8: back to that checkpoint. In this order; the first two change the user's table. */
   readonly restore: readonly string[]
-  readonly forget: string
-  /** $1 int8: images at or below it are needed no more. */
-  readonly prune: string
+  /** $1 int8: no image above it. */
+  readonly forget: readonly string[]
+  readonly empty: Readonly<Record<Half, string>>
 }
 
 export function historyPlan(model: TableModel): HistoryPlan {
   const name = historyName(model)
-  const history = qualified(historySchema, name)
+  const view = qualified(historySchema, name)
+  const half = (which: Half) => qualified(historySchema, `${name}.${which}`)
   const target = qualified(model.schema, model.sqlName)
   const names = model.columns.map((column) => column.sqlName)
   const keyNames = model.key.map((column) => column.sqlName)
   const key = quoteNames(keyNames)
-  const functionBody = triggerBody(history, names, keyNames)
+  const functionBody = triggerBody(half, names, keyNames)
+  // One checkpoint gives two images of a row only when it inserts and deletes it: then it was not there before.
   const images = (columns: string) =>
-    `SELECT DISTINCT ON (${key}) ${columns} FROM ${history} WHERE ${checkpointColumn} > $1 ORDER BY ${key}, ${checkpointColumn}`
+    `SELECT DISTINCT ON (${key}) ${columns} FROM ${view} WHERE ${checkpointColumn} > $1 ORDER BY ${key}, ${checkpointColumn}, ${existedColumn}`
   const changes = names
     .filter((column) => !keyNames.includes(column))
     .map((column) => `${quoteName(column)} = EXCLUDED.${quoteName(column)}`)
@@ -56,24 +69,26 @@ export function historyPlan(model: TableModel): HistoryPlan {
   return {
     model,
     name,
-    create: [
-      // not LIKE: of a row that was not there only the key is kept
-      `CREATE TABLE ${history} AS SELECT 0::bigint AS ${checkpointColumn}, false AS ${existedColumn}, ${quoteNames(names)} FROM ${target} WITH NO DATA`,
-      `ALTER TABLE ${history} ADD PRIMARY KEY (${checkpointColumn}, ${key})`,
-    ],
-    createFunction: `CREATE OR REPLACE FUNCTION ${history}() RETURNS trigger LANGUAGE plpgsql AS ${quoteText(functionBody)}`,
+    // not LIKE: of a row that was not there only the key is kept
+    create: halves.map(
+      (which) =>
+        `CREATE TABLE ${half(which)} AS SELECT 0::bigint AS ${checkpointColumn}, false AS ${existedColumn}, ${quoteNames(names)} FROM ${target} WITH NO DATA`,
+    ),
+    createView: `CREATE VIEW ${view} AS ${halves.map((which) => `SELECT * FROM ${half(which)}`).join(' UNION ALL ')}`,
+    dropView: `DROP VIEW IF EXISTS ${view}`,
+    createFunction: `CREATE OR REPLACE FUNCTION ${view}() RETURNS trigger LANGUAGE plpgsql AS ${quoteText(functionBody)}`,
     functionBody,
     arm: triggerEvents.map(
       ({ event, rows }) =>
-        `CREATE OR REPLACE TRIGGER ${triggerName(event)} AFTER ${event} ON ${target} REFERENCING ${rows} TABLE AS tailrace_rows FOR EACH STATEMENT EXECUTE FUNCTION ${history}()`,
+        `CREATE OR REPLACE TRIGGER ${triggerName(event)} AFTER ${event} ON ${target} REFERENCING ${rows} TABLE AS tailrace_rows FOR EACH STATEMENT EXECUTE FUNCTION ${view}()`,
     ),
     disarm: triggerEvents.map(({ event }) => `DROP TRIGGER IF EXISTS ${triggerName(event)} ON ${target}`),
     restore: [
       `DELETE FROM ${target} AS t USING (${images(`${key}, ${existedColumn}`)}) AS image WHERE NOT image.${existedColumn} AND ${keyNames.map((column) => `t.${quoteName(column)} = image.${quoteName(column)}`).join(' AND ')}`,
       `INSERT INTO ${target} (${quoteNames(names)}) SELECT ${quoteNames(names)} FROM (${images('*')}) AS image WHERE ${existedColumn} ORDER BY ${key} ON CONFLICT (${key}) ${conflict}`,
     ],
-    forget: `DELETE FROM ${history} WHERE ${checkpointColumn} > $1`,
-    prune: `DELETE FROM ${history} WHERE ${checkpointColumn} <= $1`,
+    forget: halves.map((which) => `DELETE FROM ${half(which)} WHERE ${checkpointColumn} > $1`),
+    empty: { a: `TRUNCATE ${half('a')}`, b: `TRUNCATE ${half('b')}` },
   }
 }
 
@@ -98,22 +113,31 @@ function historyName({ schema, sqlName }: TableModel): string {
   return `${prefix}.${hash}`
 }
 
-function triggerBody(history: string, names: readonly string[], keyNames: readonly string[]): string {
+function triggerBody(
+  half: (which: Half) => string,
+  names: readonly string[],
+  keyNames: readonly string[],
+): string {
   const rows = (columns: readonly string[]) => columns.map((column) => `r.${quoteName(column)}`).join(', ')
-  const insertImages = (existed: boolean, columns: readonly string[]) =>
-    `INSERT INTO ${history} (${checkpointColumn}, ${existedColumn}, ${quoteNames(columns)})
-      SELECT tailrace_now, ${existed}, ${rows(columns)} FROM tailrace_rows AS r ON CONFLICT DO NOTHING;`
+  const insertImages = (which: Half, existed: boolean, columns: readonly string[]) =>
+    `INSERT INTO ${half(which)} (${checkpointColumn}, ${existedColumn}, ${quoteNames(columns)})
+        SELECT tailrace_now, ${existed}, ${rows(columns)} FROM tailrace_rows AS r;`
+  const byHalf = (existed: boolean, columns: readonly string[]) => `
+    IF tailrace_half = 'b' THEN
+      ${insertImages('b', existed, columns)}
+    ELSE
+      ${insertImages('a', existed, columns)}
+    END IF;`
   return `
 #variable_conflict use_variable
 DECLARE
   tailrace_now bigint := nullif(current_setting('tailrace.checkpoint', true), '')::bigint;
+  tailrace_half text := current_setting('tailrace.half', true);
 BEGIN
   IF tailrace_now IS NULL THEN
     RETURN NULL;
-  ELSIF TG_OP = 'INSERT' THEN
-    ${insertImages(false, keyNames)}
-  ELSE
-    ${insertImages(true, names)}
+  ELSIF TG_OP = 'INSERT' THEN${byHalf(false, keyNames)}
+  ELSE${byHalf(true, names)}
   END IF;
   RETURN NULL;
 END
@@ -138,7 +162,7 @@ export const readHistory = `
   SELECT
     (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))
       FROM pg_class h JOIN pg_attribute a ON a.attrelid = h.oid
-      WHERE h.relnamespace = to_regnamespace('${historySchema}') AND h.relname = wanted.history
+      WHERE h.relnamespace = to_regnamespace('${historySchema}') AND h.relname = wanted.history || '.a'
         AND h.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
     (SELECT p.prosrc FROM pg_proc p
       WHERE p.pronamespace = to_regnamespace('${historySchema}') AND p.proname = wanted.history AND p.pronargs = 0) AS body,
@@ -160,19 +184,37 @@ export interface HistoryChanges {
 
 /** What makes the history fit the table. */
 export function historyChanges(plan: HistoryPlan, facts: HistoryFacts): HistoryChanges {
-  const history = qualified(historySchema, plan.name)
-  const createFunction = facts.body === plan.functionBody ? [] : [plan.createFunction]
-  if (facts.columns === null) return { statements: [...plan.create, ...createFunction], lost: false }
   const { columns, wanted } = facts
   const names = plan.model.columns.map(({ sqlName }) => sqlName)
+  const createFunction = facts.body === plan.functionBody ? [] : [plan.createFunction]
+  const half = (which: Half) => qualified(historySchema, `${plan.name}.${which}`)
+  if (columns === null) {
+    return { statements: [...plan.create, plan.createView, ...createFunction], lost: false }
+  }
   if (names.some((name) => columns[name] !== undefined && columns[name] !== wanted[name])) {
-    // the triggers depend on the function, not on the table
-    return { statements: [`DROP TABLE ${history}`, ...plan.create, ...createFunction], lost: true }
+    const drop = [plan.dropView, ...halves.map((which) => `DROP TABLE ${half(which)}`)]
+    // triggers depend on the function, not on what it writes to
+    return { statements: [...drop, ...plan.create, plan.createView, ...createFunction], lost: true }
   }
   const added = names
     .filter((name) => columns[name] === undefined)
-    .map((name) => `ALTER TABLE ${history} ADD COLUMN ${quoteName(name)} ${wanted[name]}`)
-  return { statements: [...added, ...createFunction], lost: false }
+    .flatMap((name) =>
+      halves.map((which) => `ALTER TABLE ${half(which)} ADD COLUMN ${quoteName(name)} ${wanted[name]}`),
+    )
+  const alter = added.length === 0 ? [] : [plan.dropView, ...added, plan.createView]
+  return { statements: [...alter, ...createFunction], lost: false }
+}
+
+/** One row: the newest checkpoint that each half has an image of. */
+export function readHalves(plans: readonly HistoryPlan[]): string {
+  const newest = (which: Half) =>
+    plans
+      .map(
+        ({ name }) =>
+          `(SELECT max(${checkpointColumn}) FROM ${qualified(historySchema, `${name}.${which}`)})`,
+      )
+      .join(', ')
+  return `SELECT ${halves.map((which) => `greatest(${newest(which)}) AS ${which}`).join(', ')}`
 }
 
 export const createHistorySchema = `CREATE SCHEMA IF NOT EXISTS ${historySchema}`

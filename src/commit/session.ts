@@ -19,7 +19,14 @@ import {
   type ConnectionOptions,
   type ReadPool,
 } from './connection.ts'
-import { restoredRows, writeCommit, writeRestore, type FlightParts, type Standing } from './commit-flight.ts'
+import {
+  restoredRows,
+  standingAt,
+  writeCommit,
+  writeRestore,
+  type FlightParts,
+  type Standing,
+} from './commit-flight.ts'
 import type { ReadyHistory } from './history-install.ts'
 import type { Taken } from './ownership.ts'
 import * as plans from './plans.ts'
@@ -74,12 +81,7 @@ export class PostgresSession implements StoreSession {
     this.#tables = new Map(parts.models.map((model) => [model, tablePlan(model)]))
     this.#client = parts.client
     this.#epoch = parts.taken.epoch
-    this.#standing = {
-      commitNumber: parts.taken.commitNumber,
-      restorableFrom: parts.history.restorableFrom,
-      armed: parts.history.armed,
-      prunedTo: -1,
-    }
+    this.#standing = standingAt(parts.taken.commitNumber, parts.history)
   }
 
   get restorableFrom(): number {

@@ -1,7 +1,11 @@
 /** `npm run bench -- <name>`: one benchmark a file, printed as text. Exit code 1 only when one could not run. */
 import { overlap } from './overlap.ts'
+import { rollback } from './rollback.ts'
 
-const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { overlap }
+const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  overlap,
+  rollback,
+}
 
 const [name = '', ...args] = process.argv.slice(2)
 const run = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined

@@ -84,7 +84,7 @@ class Hand implements AsyncDisposable {
 const items = (world: World) => world.query('SELECT id, body FROM item ORDER BY id')
 const images = async (world: World, table = 'public.item') => {
   const rows = await world.query(`SELECT tailrace_checkpoint::int AS at, tailrace_existed AS existed, id, body
-    FROM tailrace_history."${table}" ORDER BY 1, 3`)
+    FROM tailrace_history."${table}" ORDER BY 1, 3, 2`)
   return rows.map(({ at, existed, id, body }) => [at, existed, id, body])
 }
 const triggers = async (world: World) =>
@@ -119,7 +119,10 @@ describe('what is kept', () => {
       ['item', 'delete', { id: 1, body: null }],
     ])
     await hand.commit()
-    expect(await images(world)).toEqual([[1, false, 1, null]])
+    expect(await images(world)).toEqual([
+      [1, false, 1, null],
+      [1, true, 1, 'a'],
+    ])
     expect(await hand.session.restore(0)).toMatchObject({ end: 'landed' })
     expect(await items(world)).toEqual([])
   })
@@ -143,11 +146,40 @@ describe('what is kept', () => {
     hand.stage(4, [])
     await hand.commit()
     expect(await triggers(world)).toBe(6)
-    // 4 is safe now, and was pruned
-    expect(await images(world)).toEqual([[5, false, 2, null]])
     hand.stage(7, [set(3, 'y')])
     await hand.commit()
     expect([await triggers(world), await images(world), hand.session.restorableFrom]).toEqual([0, [], 7])
+  })
+
+  test('H22: two halves take turns: one is emptied only when nothing of it can be needed any more', async () => {
+    await using world = await createWorld()
+    await using hand = await Hand.open(world)
+    const many = (body: string) => Array.from({ length: 20_000 }, (_, id) => set(id, body))
+    const held = async () => {
+      const [found] =
+        await world.query(`SELECT (SELECT max(tailrace_checkpoint) FROM tailrace_history."public.item.a")::int AS a,
+        (SELECT max(tailrace_checkpoint) FROM tailrace_history."public.item.b")::int AS b`)
+      return [found!['a'], found!['b']]
+    }
+    const step = async (safe: number, body: string, changes: readonly Change[] = many(body)) => {
+      hand.stage(safe, changes)
+      await hand.commit()
+      return held()
+    }
+    expect(await step(0, 'one')).toEqual([1, null])
+    // the other half is empty: its turn
+    expect(await step(0, 'two')).toEqual([1, 2])
+    // full again, but 1 can still be taken back
+    expect(await step(0, 'three')).toEqual([1, 3])
+    expect(await step(1, 'four')).toEqual([4, 3])
+    // nothing of b is needed any more: it is emptied, and takes its turn
+    expect(await step(3, 'five', [set(1, 'five')])).toEqual([4, 5])
+    expect(await hand.session.restore(4)).toEqual({ end: 'landed', rows: 1 })
+    expect(await world.query('SELECT body, count(*)::int AS n FROM item GROUP BY 1')).toEqual([
+      { body: 'four', n: 20_000 },
+    ])
+    expect(await hand.session.restore(3)).toEqual({ end: 'landed', rows: 20_000 })
+    expect(await world.query('SELECT DISTINCT body FROM item')).toEqual([{ body: 'three' }])
   })
 
   test('what the user changes by hand keeps no history', async () => {
@@ -436,7 +468,7 @@ test('a name too long, and names that would meet, have histories of their own', 
   await using hand = await Hand.open(world, { item, one, two, dotted })
   const names = await world.query(`SELECT relname FROM pg_class
     WHERE relnamespace = 'tailrace_history'::regnamespace AND relkind = 'r'`)
-  expect(new Set(names.map(({ relname }) => relname)).size).toBe(4)
+  expect(new Set(names.map(({ relname }) => relname)).size).toBe(4 * 2)
   hand.stage(0, [set(1, 'a'), ['one', 'set', { id: 1, body: 'b' }], ['two', 'set', { id: 1, body: 'c' }]])
   await hand.commit()
   expect(await hand.session.restore(0)).toEqual({ end: 'landed', rows: 3 })
