@@ -47,8 +47,21 @@ export type PublishEvent =
 
 export type HostEvent = { readonly type: 'stop' } | { readonly type: 'abort'; readonly error: unknown }
 
+/** The heartbeat found another owner in our place; between commits nothing else would. */
+export interface OwnershipLost {
+  readonly type: 'ownership.lost'
+  readonly owner: Owner | null
+}
+
 export type IndexerEvent =
-  HostEvent | OpenerEvent | SourceEvent | ComputeEvent | FramesFlushed | PublishEvent | CommitterDone
+  | HostEvent
+  | OwnershipLost
+  | OpenerEvent
+  | SourceEvent
+  | ComputeEvent
+  | FramesFlushed
+  | PublishEvent
+  | CommitterDone
 
 export type CommitterDone =
   | { readonly type: 'xstate.done.actor.committer'; readonly output: CommitOutcome }

@@ -87,6 +87,11 @@ export function failedWith(facts: IndexerFacts, error: unknown): Known {
   return { suppressed: [...facts.suppressed, error] }
 }
 
+/** Another owner has the pipeline. */
+export function superseded(facts: IndexerFacts, owner: Owner | null): Known {
+  return { superseded: true, owner: owner ?? facts.owner }
+}
+
 export function pulled(_facts: IndexerFacts, event: Of<ComputeEvent, 'batch.pulled'>): Known {
   return { running: { from: event.from, upTo: event.upTo } }
 }
@@ -159,7 +164,7 @@ function landed(facts: IndexerFacts, outcome: CommitOutcome): Known {
 }
 
 function endedBadly(facts: IndexerFacts, outcome: CommitOutcome): Known {
-  if (outcome.status === 'superseded') return { superseded: true, owner: outcome.owner }
+  if (outcome.status === 'superseded') return superseded(facts, outcome.owner)
   if (outcome.status !== 'failed') return {}
   const known: Known = { inDoubt: outcome.inDoubt ?? facts.inDoubt }
   return outcome.error === null ? known : { ...known, ...failedWith(facts, outcome.error) }

@@ -77,6 +77,7 @@ export const indexerMachine = setupIndexer.createMachine({
       on: {
         stop: { actions: 'recordStop' },
         abort: { actions: 'recordError' },
+        'ownership.lost': { actions: 'recordLoss' },
         'source.fork': { actions: 'recordFork' },
         'source.failed': { actions: 'recordError' },
         'batch.failed': { actions: 'recordError' },

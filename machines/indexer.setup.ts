@@ -75,6 +75,9 @@ export const setupIndexer = setup({
     recordDeadline: assign(({ context }, { drain }: { drain: string }) =>
       facts.failedWith(context, { code: 'DRAIN_DEADLINE', drain }),
     ),
+    recordLoss: assign(({ context, event }) =>
+      event.type === 'ownership.lost' ? facts.superseded(context, event.owner) : {},
+    ),
     recordFork: assign(({ context, event }) =>
       event.type === 'source.fork' ? facts.forked(context, event) : {},
     ),

@@ -1,6 +1,15 @@
 /** Where a run stands. Every number says which frontier or which bytes it means. */
 import type { Stalls } from './observe/stalls.ts'
 
+export interface Retrying {
+  readonly what: 'commit' | 'rollback' | 'read'
+  readonly attempt: number
+  /** The latest failure. */
+  readonly error: string
+  /** Unix milliseconds of the first one. */
+  readonly since: number
+}
+
 export interface IndexerStatus {
   readonly name: string
   /** `idle` before the first run. */
@@ -22,5 +31,7 @@ export interface IndexerStatus {
   /** Everything uncommitted, the group on the wire included. */
   readonly stagedBytes: number
   readonly readAheadBytes: number
+  /** Set while something is tried again because the database failed it. */
+  readonly retrying?: Retrying | undefined
   readonly stalls: Stalls
 }

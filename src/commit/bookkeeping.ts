@@ -3,6 +3,7 @@
  * everything is made inside one transaction, behind an advisory lock that ends with it.
  *
  *   pipelines    one row a pipeline: who owns it, its epoch, its commit number, its frontier
+ *   heartbeats   when the owner last said that it lives
  *   cursors      last committed position of each source
  *   checkpoints  positions a fork may go back to
  */
@@ -46,6 +47,12 @@ export const installStatements: readonly string[] = [
   `ALTER TABLE tailrace.pipelines ADD COLUMN IF NOT EXISTS restorable_from bigint`,
   `UPDATE tailrace.pipelines SET restorable_from = committed WHERE restorable_from IS NULL`,
   `ALTER TABLE tailrace.pipelines ALTER COLUMN restorable_from SET DEFAULT 0, ALTER COLUMN restorable_from SET NOT NULL`,
+  // since version 2: when the owner last said that it lives. A row of its own, so that no commit, however long, holds it
+  `CREATE TABLE IF NOT EXISTS tailrace.heartbeats (
+    pipeline text COLLATE "C" PRIMARY KEY,
+    token uuid NOT NULL,
+    at timestamptz NOT NULL
+  )`,
   `CREATE TABLE IF NOT EXISTS tailrace.cursors (
     pipeline text COLLATE "C" NOT NULL,
     source text COLLATE "C" NOT NULL,

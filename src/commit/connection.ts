@@ -3,12 +3,13 @@
  * are.
  */
 import pg from 'pg'
-import { ConfigurationError } from '../errors.ts'
+import { ConfigurationError, TailraceError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { settlesWithin } from '../within.ts'
 import { connectionError } from './classify.ts'
-import { pinSession } from './plans.ts'
+import { pinnedSettings, pinSession, pinSetting } from './plans.ts'
 import type { QueryText } from './reader.ts'
+import { quoteName } from './sql-names.ts'
 
 export interface ConnectionOptions {
   readonly connectionString: string
@@ -53,15 +54,50 @@ export async function connectClient(
   signal.addEventListener('abort', abort, { once: true })
   try {
     await client.connect()
-    await client.query(pinSession)
+    await pin(client)
     return client
   } catch (error) {
     destroyClient(client)
     signal.throwIfAborted()
-    throw connectionError(error, targetOf(options))
+    throw error instanceof TailraceError ? error : connectionError(error, targetOf(options))
   } finally {
     signal.removeEventListener('abort', abort)
   }
+}
+
+/** The backend as the client was told it; behind a pooler that is nobody's. 0: not connected. */
+export function clientPid(client: pg.ClientBase): number {
+  return (client as unknown as { processID?: number | null }).processID ?? 0
+}
+
+/**
+ * Sets what the session depends on. A pooler lends another backend to every transaction, where a SET would be
+ * somebody else's: there the settings have to be the role's own.
+ * @returns is it a replica?
+ */
+async function pin(client: pg.ClientBase): Promise<boolean> {
+  const { rows } = await client.query<{ pid: number; replica: boolean }>(
+    'SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS replica',
+  )
+  const { pid, replica } = rows[0]!
+  if (pid === clientPid(client)) await client.query(pinSession)
+  else await checkSettings(client)
+  return replica
+}
+
+async function checkSettings(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ name: string; setting: string; role: string }>(
+    'SELECT name, setting, current_user AS role FROM pg_settings WHERE name = ANY ($1)',
+    [Object.keys(pinnedSettings)],
+  )
+  const other = rows.filter(({ name, setting }) => setting.replace(/^Etc\//, '') !== pinnedSettings[name])
+  if (other.length === 0) return
+  const fixes = other.map(({ name, role }) => `    ALTER ROLE ${quoteName(role)} ${pinSetting(name)};`)
+  throw new ConfigurationError(
+    'POOLER_SETTINGS',
+    `The connection goes through a transaction pooler, where settings cannot be made for a session. Make them the role's own, then reconnect the pooler:\n${fixes.join('\n')}`,
+    { phase: 'opening' },
+  )
 }
 
 /** Ends the connection without a word to the server; whatever is in flight is lost. */
@@ -112,12 +148,8 @@ export function readPool(options: ConnectionOptions, applicationName: string, lo
     max: options.readConnections,
     // the pins, and a replica that would answer from the past, are checked before the connection serves
     verify: (client: pg.PoolClient, done: (error?: Error) => void) => {
-      client
-        .query(`${pinSession}; SELECT pg_is_in_recovery() AS replica`)
-        .then((results) => {
-          const last = (results as unknown as pg.QueryResult<{ replica: boolean }>[]).at(-1)
-          done(last?.rows[0]?.replica === true ? replicaError(options) : undefined)
-        })
+      pin(client)
+        .then((isReplica) => done(isReplica ? replicaError(options) : undefined))
         .catch((error: unknown) => done(error as Error))
     },
   })

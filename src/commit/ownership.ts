@@ -1,12 +1,15 @@
 /**
- * Taking a pipeline's row. At once when it is free or its recorded backend is gone; otherwise whoever holds it is
- * waited for. A take-over names the epoch it saw, so that two that saw the same cannot both win.
+ * Taking a pipeline's row. At once when it is free or its owner is dead; otherwise whoever holds it is waited for. A
+ * take-over names the epoch and the heartbeat it saw, so that two that saw the same cannot both win, and nobody takes it
+ * from an owner that spoke since.
  */
 import { hostname } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import type pg from 'pg'
 import { ConfigurationError, RetryableError } from '../errors.ts'
-import { addPipeline, readOwner, takePipeline } from './plans.ts'
+import { clientPid } from './connection.ts'
+import { runsHere, Watch, type Look } from './liveness.ts'
+import { addPipeline, endDeadBackend, readOwner, takePipeline } from './plans.ts'
 import type { Holder, OpenStore } from './store.ts'
 
 export interface Taken {
@@ -26,50 +29,16 @@ interface OwnerRow {
   readonly host: string | null
   readonly pid: number | null
   readonly taken_at: Date | null
-  readonly alive: boolean
+  readonly beat: string | null
+  readonly direct: boolean
+  readonly now_ms: string
+  readonly silent_ms: string | null
+  readonly backend_gone: boolean | null
 }
 
-/** @throws RetryableError `PIPELINE_HELD`, ConfigurationError `PIPELINE_RUNS_HERE` */
-export async function takeOwnership(client: pg.Client, token: string, request: OpenStore): Promise<Taken> {
-  const { pipeline, signal } = request
-  await client.query(addPipeline, [pipeline])
-  const started = performance.now()
-  let told = false
-  for (;;) {
-    signal.throwIfAborted()
-    const { rows } = await client.query<OwnerRow>(readOwner, [pipeline])
-    const owner = rows[0]!
-    if (!owner.alive) {
-      const taken = await take(client, token, pipeline, owner.epoch)
-      if (taken !== undefined) return taken
-      continue
-    }
-    const holder: Holder = { host: owner.host ?? '?', pid: owner.pid ?? 0, epoch: Number(owner.epoch) }
-    if (holder.host === hostname() && holder.pid === process.pid) throw runsHere(pipeline)
-    if (performance.now() - started >= request.ownershipTimeoutMs)
-      throw held(pipeline, holder, owner.taken_at)
-    if (!told) request.waiting?.(holder)
-    told = true
-    await pause(lookAgainMs, undefined, { signal })
-  }
-}
+export type TakenRow = Record<'epoch' | 'commit_number' | 'committed' | 'counter' | 'restorable_from', string>
 
-async function take(
-  client: pg.Client,
-  token: string,
-  pipeline: string,
-  epochSeen: string,
-): Promise<Taken | undefined> {
-  type TakenRow = Record<'epoch' | 'commit_number' | 'committed' | 'counter' | 'restorable_from', string>
-  const { rows } = await client.query<TakenRow>(takePipeline, [
-    pipeline,
-    epochSeen,
-    token,
-    hostname(),
-    process.pid,
-  ])
-  const row = rows[0]
-  if (row === undefined) return undefined
+export function takenOf(row: TakenRow): Taken {
   return {
     epoch: Number(row.epoch),
     commitNumber: Number(row.commit_number),
@@ -79,7 +48,76 @@ async function take(
   }
 }
 
-function runsHere(pipeline: string): ConfigurationError {
+/** @throws RetryableError `PIPELINE_HELD`, ConfigurationError `PIPELINE_RUNS_HERE` */
+export async function takeOwnership(client: pg.Client, token: string, request: OpenStore): Promise<Taken> {
+  const { pipeline, signal, staleMs } = request
+  await client.query(addPipeline, [pipeline])
+  const started = performance.now()
+  const watch = new Watch(staleMs)
+  let told = false
+  for (;;) {
+    signal.throwIfAborted()
+    const { rows } = await client.query<OwnerRow>(readOwner, [pipeline])
+    const look = lookOf(rows[0]!)
+    const verdict = watch.judge(look)
+    if (verdict !== 'alive') {
+      if (verdict === 'dead') await client.query(endDeadBackend, [pipeline, look.epoch])
+      const taken = await take(client, token, pipeline, look)
+      if (taken !== undefined) return taken
+      continue
+    }
+    const holder: Holder = { host: look.host ?? '?', pid: look.pid ?? 0, epoch: look.epoch }
+    if (runsHere(look)) throw here(pipeline)
+    if (performance.now() - started >= request.ownershipTimeoutMs) {
+      throw held(pipeline, holder, rows[0]!.taken_at)
+    }
+    if (!told) request.waiting?.(holder)
+    told = true
+    await pause(lookAgainMs, undefined, { signal })
+  }
+}
+
+function lookOf(row: OwnerRow): Look {
+  return {
+    epoch: Number(row.epoch),
+    token: row.token,
+    host: row.host,
+    pid: row.pid,
+    beat: row.beat,
+    direct: row.direct,
+    nowMs: Number(row.now_ms),
+    silentMs: Number(row.silent_ms ?? 0),
+    backendGone: row.backend_gone === true,
+  }
+}
+
+/** Who has the pipeline now; null: nobody, or nobody who said so. */
+export async function readHolder(client: pg.Client, pipeline: string): Promise<Holder | null> {
+  const { rows } = await client.query<OwnerRow>(readOwner, [pipeline])
+  const row = rows[0]
+  if (row === undefined || row.host === null || row.pid === null) return null
+  return { host: row.host, pid: row.pid, epoch: Number(row.epoch) }
+}
+
+async function take(
+  client: pg.Client,
+  token: string,
+  pipeline: string,
+  { epoch, beat }: Look,
+): Promise<Taken | undefined> {
+  const { rows } = await client.query<TakenRow>(takePipeline, [
+    pipeline,
+    epoch,
+    token,
+    hostname(),
+    process.pid,
+    clientPid(client),
+    beat,
+  ])
+  return rows[0] === undefined ? undefined : takenOf(rows[0])
+}
+
+function here(pipeline: string): ConfigurationError {
   return new ConfigurationError(
     'PIPELINE_RUNS_HERE',
     `Another indexer named '${pipeline}' runs in this very process (pid ${process.pid}). Give each indexer its own name, or await the first one's run() before starting the second.`,

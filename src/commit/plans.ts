@@ -1,22 +1,32 @@
 /** Nearly all SQL on tailrace's own tables, as named texts. Parameter types are in the comments. */
 
-/** Session settings the writer and the readers depend on, whatever the role's defaults are. */
-export const pinSession = [
-  `SET statement_timeout = 0`,
-  `SET lock_timeout = 0`,
-  `SET idle_in_transaction_session_timeout = 0`,
-  `SET default_transaction_isolation = 'read committed'`,
-  `SET default_transaction_read_only = off`,
-  `SET default_transaction_deferrable = off`,
-  `SET search_path = "$user", public`,
-  `SET client_encoding = 'UTF8'`,
-  `SET TimeZone = 'UTC'`,
-  `SET DateStyle = 'ISO, MDY'`,
-  `SET IntervalStyle = 'postgres'`,
-  `SET bytea_output = 'hex'`,
-  `SET extra_float_digits = 1`,
-  `SET standard_conforming_strings = on`,
-].join('; ')
+/** Session settings the writer and the readers depend on, whatever the role's defaults are; as `pg_settings` has them. */
+export const pinnedSettings: Readonly<Record<string, string>> = {
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  default_transaction_deferrable: 'off',
+  search_path: '"$user", public',
+  client_encoding: 'UTF8',
+  TimeZone: 'UTC',
+  DateStyle: 'ISO, MDY',
+  IntervalStyle: 'postgres',
+  bytea_output: 'hex',
+  extra_float_digits: '1',
+  standard_conforming_strings: 'on',
+}
+
+const lists = new Set(['search_path', 'DateStyle'])
+
+/** `SET name = value`, or what `ALTER ROLE` takes. */
+export const pinSetting = (name: string): string => {
+  const value = pinnedSettings[name]!
+  return `SET ${name} = ${lists.has(name) ? value : `'${value}'`}`
+}
+
+export const pinSession = Object.keys(pinnedSettings).map(pinSetting).join('; ')
 
 export const installedVersion = `SELECT to_regclass('tailrace.meta') IS NOT NULL AS installed`
 export const readVersion = `SELECT version FROM tailrace.meta`
@@ -25,36 +35,61 @@ export const writeVersion = `WITH gone AS (DELETE FROM tailrace.meta) INSERT INT
 /** $1 name */
 export const addPipeline = `INSERT INTO tailrace.pipelines (name) VALUES ($1) ON CONFLICT DO NOTHING`
 
-/** $1 name. `alive`: the recorded backend still runs; a role that may not see its start time sees its pid. */
+/**
+ * $1 name. What tells whether its owner lives, by the database's clock alone: `silent_ms` since its last heartbeat (or since
+ * the server came up, when nobody could say anything before), and `backend_gone` when its connection ended while the
+ * server ran on. A role that may not see a backend's start time sees its pid.
+ */
 export const readOwner = `
-  SELECT p.epoch, p.token, p.host, p.pid, p.taken_at, p.token IS NOT NULL AND EXISTS (
-    SELECT FROM pg_stat_activity a
-    WHERE a.pid = p.backend_pid AND (a.backend_start IS NULL OR a.backend_start = p.backend_start)
-  ) AS alive
-  FROM tailrace.pipelines p WHERE p.name = $1`
+  SELECT p.epoch, p.token, p.host, p.pid, p.taken_at, h.at::text AS beat, p.backend_pid IS NOT NULL AS direct,
+    extract(epoch FROM clock_timestamp()) * 1000 AS now_ms,
+    extract(epoch FROM clock_timestamp() - greatest(coalesce(h.at, p.taken_at), pg_postmaster_start_time())) * 1000 AS silent_ms,
+    p.backend_start >= pg_postmaster_start_time() AND NOT EXISTS (
+      SELECT FROM pg_stat_activity a
+      WHERE a.pid = p.backend_pid AND (a.backend_start IS NULL OR a.backend_start = p.backend_start)
+    ) AS backend_gone
+  FROM tailrace.pipelines p LEFT JOIN tailrace.heartbeats h ON h.pipeline = p.name AND h.token = p.token
+  WHERE p.name = $1`
+
+/** The columns of the connection that owns a row. Behind a pooler (the client was told another pid) there is none. */
+const ownBackend = (clientPid: string) => `
+    backend_pid = CASE WHEN pg_backend_pid() = ${clientPid} THEN pg_backend_pid() END,
+    backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid() AND a.pid = ${clientPid})`
 
 /**
- * $1 name, $2 epoch seen, $3 token, $4 host, $5 pid. Names what it saw, so that two that saw the same cannot both
- * take it.
+ * $1 name, $2 epoch seen, $3 token, $4 host, $5 pid, $6 pid of the backend as the client knows it, $7 heartbeat seen.
+ * Names what it saw, so that of two that saw the same only one takes it, and none from an owner that spoke since.
  */
 export const takePipeline = `
-  UPDATE tailrace.pipelines SET epoch = epoch + 1, token = $3, host = $4, pid = $5,
-    backend_pid = pg_backend_pid(),
-    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
-    taken_at = clock_timestamp()
-  WHERE name = $1 AND epoch = $2
-  RETURNING epoch, commit_number, committed, counter, restorable_from`
+  WITH taken AS (
+    UPDATE tailrace.pipelines SET epoch = epoch + 1, token = $3, host = $4, pid = $5, ${ownBackend('$6::int')},
+      taken_at = clock_timestamp()
+    WHERE name = $1 AND epoch = $2 AND $7::timestamptz IS NOT DISTINCT FROM (
+      SELECT h.at FROM tailrace.heartbeats h WHERE h.pipeline = $1 AND h.token = pipelines.token)
+    RETURNING name, token, epoch, commit_number, committed, counter, restorable_from
+  ), beat AS (
+    INSERT INTO tailrace.heartbeats SELECT name, token, clock_timestamp() FROM taken
+    ON CONFLICT (pipeline) DO UPDATE SET token = EXCLUDED.token, at = EXCLUDED.at
+  )
+  SELECT epoch, commit_number, committed, counter, restorable_from FROM taken`
+
+/** $1 name, $2 own token. No row: somebody else has the pipeline. */
+export const beat = `UPDATE tailrace.heartbeats SET at = clock_timestamp() WHERE pipeline = $1 AND token = $2`
 
 /**
- * $1 name, $2 own token. Waits behind whatever the old connection still executes, or fences it; takes nothing from
- * anybody else.
+ * $1 name, $2 own token, $3 pid of the backend as the client knows it. Waits behind whatever the old connection still
+ * executes, or fences it; takes nothing from anybody else.
  */
 export const retakePipeline = `
-  UPDATE tailrace.pipelines SET epoch = epoch + 1,
-    backend_pid = pg_backend_pid(),
-    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+  UPDATE tailrace.pipelines SET epoch = epoch + 1, ${ownBackend('$3::int')}
   WHERE name = $1 AND token = $2
-  RETURNING epoch, commit_number, committed`
+  RETURNING epoch, commit_number, committed, counter, restorable_from`
+
+/** $1 name, $2 epoch seen. Ends the connection of an owner that is taken for dead: it may hold locks. */
+export const endDeadBackend = `
+  SELECT pg_terminate_backend(a.pid) FROM tailrace.pipelines p JOIN pg_stat_activity a ON a.pid = p.backend_pid
+  WHERE p.name = $1 AND p.epoch = $2 AND a.backend_start = p.backend_start
+    AND a.application_name LIKE 'tailrace %' AND a.pid <> pg_backend_pid()`
 
 /** $1 name, $2 own token. Ends the backend of the lost connection, if it is still there. */
 export const endOldBackend = `

@@ -16,6 +16,7 @@ import {
 import { createTableStatements } from './ddl.ts'
 import { prepareHistory } from './history-install.ts'
 import { install } from './install.ts'
+import { registerHere } from './liveness.ts'
 import { takeOwnership } from './ownership.ts'
 import { readPositions, releasePipeline } from './plans.ts'
 import { PostgresSession, releaseDeadlineMs } from './session.ts'
@@ -51,6 +52,11 @@ export function postgres(options: PostgresOptions): Store {
   }
 }
 
+/** So many heartbeats must be missed before an owner counts as dead. */
+const beatsUntilStale = 5
+
+const defaultReadDeadlineMs = 300_000
+
 async function openSession(
   connection: ConnectionOptions,
   createTables: boolean,
@@ -59,11 +65,15 @@ async function openSession(
   const { pipeline, models, signal, log } = request
   const applicationName = `tailrace ${pipeline}`.slice(0, 63)
   const token = randomUUID()
+  const forget = registerHere(token)
   let session: PostgresSession | undefined
   let lost: unknown
   const client = await connectClient(connection, applicationName, signal, (error) => {
     lost ??= error
     log.warn('the connection to Postgres ended', { error: String(error) })
+  }).catch((error: unknown) => {
+    forget()
+    throw error
   })
   const abort = () => destroyClient(client)
   signal.addEventListener('abort', abort, { once: true })
@@ -88,6 +98,15 @@ async function openSession(
       client,
       pool,
       history,
+      readRetries: {
+        deadlineMs: request.readDeadlineMs ?? defaultReadDeadlineMs,
+        retrying: (error, attempt, inMs) => request.readRetrying?.(error, attempt, inMs),
+        recovered: () => request.readRecovered?.(),
+      },
+      heartbeatMs: request.staleMs / beatsUntilStale,
+      log,
+      superseded: (owner) => request.superseded?.(owner),
+      forget,
     })
     log.info('pipeline taken', {
       pipeline,
@@ -100,6 +119,7 @@ async function openSession(
     // whatever was refused after the row was taken: it is given back, so that nobody waits for us
     await settlesWithin(client.query(releasePipeline, [pipeline, token]), releaseDeadlineMs)
     await endClient(client)
+    forget()
     signal.throwIfAborted()
     throw error
   } finally {

@@ -9,10 +9,13 @@ import type pg from 'pg'
 import { FatalError, messageOf, type TailraceError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import { GrowingWriter } from '../staging/column/writer.ts'
+import type { Logger } from '../log.ts'
 import type { Reader } from '../staging/reader.ts'
 import type { TableModel } from '../staging/table.ts'
 import { isTransient } from './classify.ts'
 import {
+  clientConfig,
+  clientPid,
   connectClient,
   destroyClient,
   endClient,
@@ -28,10 +31,12 @@ import {
   type Standing,
 } from './commit-flight.ts'
 import type { ReadyHistory } from './history-install.ts'
-import type { Taken } from './ownership.ts'
+import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
+import { readHolder, type Taken, type TakenRow } from './ownership.ts'
 import * as plans from './plans.ts'
 import { reader } from './reader.ts'
 import { refusal, restoreRefusal } from './refusal.ts'
+import { retriedReads, type ReadRetries } from './retried-reads.ts'
 import { Statements } from './statements.ts'
 import type { Holder, ResolveEnd, RestoreEnd, Resume, StoreSession, WriteEnd } from './store.ts'
 import { tablePlan, type StatementNote, type TablePlan } from './table-statements.ts'
@@ -49,6 +54,13 @@ export interface SessionParts {
   readonly client: pg.Client
   readonly pool: ReadPool
   readonly history: ReadyHistory
+  readonly readRetries: Omit<ReadRetries, 'signal'>
+  readonly heartbeatMs: number
+  readonly log: Logger
+  /** Told when the heartbeat finds another owner in our place. */
+  superseded(owner: Holder | null): void
+  /** The run is none of this process any more. */
+  forget(): void
 }
 
 type FlyEnd = Exclude<WriteEnd, { end: 'landed' }> | Extract<FlightEnd, { end: 'landed' }>
@@ -73,15 +85,29 @@ export class PostgresSession implements StoreSession {
   #inFlight: Standing | undefined
   #closing: Promise<void> | undefined
   readonly #closed = new AbortController()
+  readonly #heartbeat: Heartbeat
 
   constructor(parts: SessionParts) {
     this.#parts = parts
     this.resume = parts.resume
-    this.reader = reader(parts.pool.query)
+    this.reader = reader(
+      retriedReads(parts.pool.query, { ...parts.readRetries, signal: this.#closed.signal }),
+    )
     this.#tables = new Map(parts.models.map((model) => [model, tablePlan(model)]))
     this.#client = parts.client
     this.#epoch = parts.taken.epoch
     this.#standing = standingAt(parts.taken.commitNumber, parts.history)
+    const { pipeline, token, connection, heartbeatMs, log } = parts
+    this.#heartbeat = startHeartbeat(
+      {
+        config: clientConfig(connection, `${parts.applicationName} heartbeat`),
+        pipeline,
+        token,
+        everyMs: heartbeatMs,
+      },
+      () => void this.#tellSuperseded(),
+      log,
+    )
   }
 
   get restorableFrom(): number {
@@ -112,12 +138,13 @@ export class PostgresSession implements StoreSession {
     const { pipeline, token } = this.#parts
     try {
       const client = await this.#connected()
-      const { rows } = await client.query<Record<'epoch' | 'commit_number', string>>(plans.retakePipeline, [
+      const { rows } = await client.query<TakenRow>(plans.retakePipeline, [
         pipeline,
         token,
+        clientPid(client),
       ])
       const row = rows[0]
-      if (row === undefined) return { end: 'superseded', owner: await this.#owner(client) }
+      if (row === undefined) return { end: 'superseded', owner: await readHolder(client, pipeline) }
       this.#epoch = Number(row.epoch)
       const found = Number(row.commit_number)
       const expected = this.#standing.commitNumber
@@ -146,7 +173,8 @@ export class PostgresSession implements StoreSession {
     this.#closed.abort()
     const client = this.#client
     this.#client = undefined
-    await Promise.all([this.#release(client), this.#parts.pool.end()])
+    await Promise.all([this.#release(client), this.#parts.pool.end(), this.#heartbeat.stop()])
+    this.#parts.forget()
   }
 
   /**
@@ -169,6 +197,19 @@ export class PostgresSession implements StoreSession {
       late.abort()
       if (client !== undefined) destroyClient(client)
       await settlesWithin(releasing, releaseDeadlineMs)
+    }
+    if (client !== undefined) await endClient(client)
+  }
+
+  /** By a connection of its own: the writer's may be waiting for the very owner that took over. */
+  async #tellSuperseded(): Promise<void> {
+    const { connection, applicationName, pipeline, superseded } = this.#parts
+    let client: pg.Client | undefined
+    try {
+      client = await connectClient(connection, applicationName, this.#closed.signal, () => undefined)
+      superseded(await readHolder(client, pipeline))
+    } catch {
+      if (!this.#closed.signal.aborted) superseded(null)
     }
     if (client !== undefined) await endClient(client)
   }
@@ -243,16 +284,6 @@ export class PostgresSession implements StoreSession {
     this.#client = client
     await client.query(plans.endOldBackend, [pipeline, token])
     return client
-  }
-
-  async #owner(client: pg.Client): Promise<Holder | null> {
-    const { rows } = await client.query<{ epoch: string; host: string | null; pid: number | null }>(
-      plans.readOwner,
-      [this.#parts.pipeline],
-    )
-    const row = rows[0]
-    if (row === undefined || row.host === null || row.pid === null) return null
-    return { host: row.host, pid: row.pid, epoch: Number(row.epoch) }
   }
 }
 

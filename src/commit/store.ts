@@ -15,8 +15,16 @@ export interface OpenStore {
   readonly forks: boolean
   /** How long to wait for another owner to let go. Infinity: for ever. */
   readonly ownershipTimeoutMs: number
+  /** An owner that was silent for so long counts as dead. */
+  readonly staleMs: number
   /** Told once while somebody else holds the pipeline. */
   waiting?(holder: Holder): void
+  /** How long a read is retried while the database is away. Default: 300,000. */
+  readonly readDeadlineMs?: number | undefined
+  readRetrying?(error: unknown, attempt: number, inMs: number): void
+  readRecovered?(): void
+  /** Told at most once, when another owner took the pipeline and no commit has found out yet. */
+  superseded?(owner: Holder | null): void
   readonly signal: AbortSignal
   readonly log: Logger
 }

@@ -1,6 +1,12 @@
 /** Typed events for the host. Every checkpoint says which frontier it belongs to. */
 import type { IndexerStatus } from '../status.ts'
 
+export interface Retry {
+  readonly attempt: number
+  readonly inMs: number
+  readonly error: unknown
+}
+
 export interface Fork {
   readonly source: string
   /** Height of the newest block of the source that survives; null: none that is known. */
@@ -38,7 +44,10 @@ export interface IndexerEvents {
     readonly encodeMs: number
     readonly commitMs: number
   }
-  'commit.retrying': { readonly attempt: number; readonly inMs: number; readonly error: unknown }
+  /** A commit (or a rollback) failed for a reason that may pass; the same group goes again after a pause. */
+  'commit.retrying': Retry
+  /** The same of a handler's `get` or `find`; the handler goes on waiting. */
+  'read.retrying': Retry
   /** A source says that what it gave was orphaned. */
   fork: Fork
   /** What was in flight has settled; the tables go back now. */

@@ -73,6 +73,7 @@ class Pipeline implements AsyncDisposable {
       models: [model],
       sources: ['blocks'],
       forks,
+      staleMs: 15_000,
       ownershipTimeoutMs: 0,
       signal: new AbortController().signal,
       log: silentLog,

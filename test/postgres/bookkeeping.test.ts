@@ -73,7 +73,9 @@ test('I15: an installation from before there was history is brought up to date: 
   await using world = await createWorld()
   await using client = await installed(world)
   // as version 1 left it
-  await client.query(`DROP FUNCTION tailrace.fence; ALTER TABLE tailrace.pipelines DROP COLUMN restorable_from`)
+  await client.query(
+    `DROP FUNCTION tailrace.fence; ALTER TABLE tailrace.pipelines DROP COLUMN restorable_from`,
+  )
   await client.query(`UPDATE tailrace.pipelines SET committed = 12; UPDATE tailrace.meta SET version = 1`)
   await client.query(`CREATE FUNCTION tailrace.fence(text, bigint, bigint, bigint, bigint) RETURNS void
     LANGUAGE sql AS 'SELECT NULL::void'`)
@@ -146,15 +148,15 @@ test('H72: two that saw the same epoch: one take-over; a re-take needs the own t
   await using b = await connected(world)
   const [mine, yours] = ['00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002']
   const took = await Promise.all([
-    a.query(plans.takePipeline, ['p', 0, mine, 'here', 1]),
-    b.query(plans.takePipeline, ['p', 0, yours, 'there', 2]),
+    a.query(plans.takePipeline, ['p', 0, mine, 'here', 1, 0, null]),
+    b.query(plans.takePipeline, ['p', 0, yours, 'there', 2, 0, null]),
   ])
   expect(took.reduce((taken, { rowCount }) => taken + (rowCount ?? 0), 0)).toBe(1)
   const [winner, loser] = took[0].rowCount === 1 ? [mine, yours] : [yours, mine]
-  expect((await a.query(plans.retakePipeline, ['p', loser])).rowCount).toBe(0)
+  expect((await a.query(plans.retakePipeline, ['p', loser, 0])).rowCount).toBe(0)
   expect((await a.query(plans.releasePipeline, ['p', loser])).rowCount).toBe(0)
   expect((await world.pipeline('p')).token).toBe(winner)
-  expect((await a.query(plans.retakePipeline, ['p', winner])).rows).toMatchObject([{ epoch: '2' }])
+  expect((await a.query(plans.retakePipeline, ['p', winner, 0])).rows).toMatchObject([{ epoch: '2' }])
   await a.query(plans.releasePipeline, ['p', winner])
   expect(await world.pipeline('p')).toMatchObject({ token: null, backendPid: null, epoch: 2 })
 })
@@ -164,11 +166,11 @@ test('I10: taking the row again waits for the old transaction, and sees what it 
   await using client = await installed(world)
   await using old = await connected(world)
   const token = '00000000-0000-0000-0000-000000000001'
-  await old.query(plans.takePipeline, ['p', 0, token, 'here', 1])
+  await old.query(plans.takePipeline, ['p', 0, token, 'here', 1, 0, null])
   await old.query('BEGIN')
   await old.query(plans.fence, ['p', 1, 0, 5, 5, 5])
-  const retaking = client.query<Record<string, string>>(plans.retakePipeline, ['p', token])
+  const retaking = client.query<Record<string, string>>(plans.retakePipeline, ['p', token, 0])
   await world.blocked(1)
   await old.query('COMMIT')
-  expect((await retaking).rows).toEqual([{ epoch: '2', commit_number: '1', committed: '5' }])
+  expect((await retaking).rows).toMatchObject([{ epoch: '2', commit_number: '1', committed: '5' }])
 })

@@ -38,6 +38,7 @@ class Hand implements AsyncDisposable {
       models,
       sources: ['a', 'b'],
       forks,
+      staleMs: 15_000,
       ownershipTimeoutMs: 5_000,
       signal: new AbortController().signal,
       log: silentLog,

@@ -136,6 +136,7 @@ beforeAll(async () => {
     models: [model],
     sources: ['s'],
     forks: false,
+    staleMs: 15_000,
     ownershipTimeoutMs: 1000,
     signal: closing.signal,
     log: silentLog,

@@ -25,6 +25,7 @@ export async function openSession(store: Store, tables: TablesInput, pipeline = 
     models,
     sources: ['m'],
     forks: false,
+    staleMs: 15_000,
     ownershipTimeoutMs: 5_000,
     signal: new AbortController().signal,
     log: silentLog,

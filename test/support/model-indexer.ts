@@ -154,6 +154,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
     if (mayCrash) yield { type: 'xstate.error.actor.opener', error: 'opener broke' }
     return
   }
+  if (mayFail) yield { type: 'ownership.lost', owner: null }
 
   if (world.sources === 'open' || world.sources === 'closing') {
     if (bounds.readAhead) yield { type: world.saidFull ? 'source.room' : 'source.full' }
@@ -265,6 +266,7 @@ function afterWord({ world, chart }: IndexerState, event: ModelEvent): World {
   const costly: World = { ...world, failuresLeft: Math.max(0, world.failuresLeft - 1) }
   switch (event.type) {
     case 'abort':
+    case 'ownership.lost':
     case 'source.failed':
     case 'open.failed':
       return costly

@@ -14,7 +14,7 @@ type TopState = Dotted<Exclude<Value, { active: unknown }>>
 type End = Exclude<TopState, `opening.${string}`>
 
 export const indexerWords = {
-  host: { stop: 'stop', abort: 'abort' },
+  host: { stop: 'stop', abort: 'abort', lost: 'ownership.lost' },
   opener: {
     opened: 'opened',
     'open.failed': 'open.failed',
@@ -114,7 +114,7 @@ const lostOwner = { output: { status: 'superseded' } } as const
 const refused = { output: { status: 'failed', error: 'commit failed' } } as const
 
 const nothing: AnyRow = {
-  host: { stop: _, abort: _ },
+  host: { stop: _, abort: _, lost: _ },
   opener: { opened: _, 'open.failed': _, 'open.cancelled': _, breaks: _ },
   sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
   computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -138,7 +138,7 @@ const { clock: noTimer, opener: noOpener } = nothing
 export const topTable: LaneTable<TopState | 'active'> = {
   'opening.taking': {
     on: {
-      host: { stop: 'opening.cancelling', abort: 'opening.aborting' },
+      host: { stop: 'opening.cancelling', abort: 'opening.aborting', lost: _ },
       opener: { opened: 'active', 'open.failed': 'failed', 'open.cancelled': _, breaks: 'failed' },
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -151,7 +151,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
   'opening.cancelling': {
     facts: { exit: 'stop' },
     on: {
-      host: { stop: _, abort: 'opening.aborting' },
+      host: { stop: _, abort: 'opening.aborting', lost: _ },
       opener: { opened: 'stopped', 'open.failed': 'stopped', 'open.cancelled': 'stopped', breaks: 'failed' },
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -164,7 +164,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
   'opening.aborting': {
     facts: { failed: true, error: 'first' },
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: { opened: 'failed', 'open.failed': 'failed', 'open.cancelled': 'failed', breaks: 'failed' },
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -179,7 +179,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
     ...onTheWire,
     lanes: { ...onTheWire.lanes, compute: 'handingOver' },
     on: {
-      host: { stop: 'stays', abort: 'stays' },
+      host: { stop: 'stays', abort: 'stays', lost: 'stays' },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: 'stays', failed: 'stays', closed: _, breaks: _ },
       computer: {
@@ -206,7 +206,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
 export const controlTable: LaneTable<LaneStates['control'], End> = {
   flowing: {
     on: {
-      host: { stop: 'draining.exit', abort: 'failing' },
+      host: { stop: 'draining.exit', abort: 'failing', lost: 'failing' },
       opener: noOpener,
       sources: {
         full: _,
@@ -243,7 +243,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
   'draining.rollback': {
     ...forking,
     on: {
-      host: { stop: _, abort: 'failing' },
+      host: { stop: _, abort: 'failing', lost: 'failing' },
       opener: noOpener,
       sources: {
         full: _,
@@ -301,7 +301,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
   'draining.exit': {
     ...draining,
     on: {
-      host: { stop: _, abort: 'failing' },
+      host: { stop: _, abort: 'failing', lost: 'failing' },
       opener: noOpener,
       sources: {
         full: _,
@@ -390,7 +390,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
   'rollingBack.restoring': {
     ...restoring,
     on: {
-      host: { stop: _, abort: 'rollingBack.halting' },
+      host: { stop: _, abort: 'rollingBack.halting', lost: 'rollingBack.halting' },
       opener: noOpener,
       sources: {
         full: _,
@@ -428,7 +428,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
     facts: { ...restoring.facts, ...failing.facts },
     lanes: { ...restoring.lanes, control: 'rollingBack.halting' },
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -453,7 +453,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
   failing: {
     ...failing,
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: {
         full: _,
@@ -549,7 +549,7 @@ export const sourceTable: LaneTable<LaneStates['source']> = {
     facts: { sourcesEnded: true, undelivered: 1 },
     lanes: { source: 'closed', publish: 'publishing' },
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: 'stays', fork: _, failed: _, closed: 'stays', breaks: 'stays' },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -572,7 +572,7 @@ export const sourceTable: LaneTable<LaneStates['source']> = {
   },
   reading: {
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: {
         full: 'full',
@@ -601,7 +601,7 @@ export const sourceTable: LaneTable<LaneStates['source']> = {
   full: {
     lanes: { source: 'full' },
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: {
         full: _,
@@ -673,7 +673,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
     facts: { ...draining.facts, undelivered: 1 },
     lanes: { ...draining.lanes, publish: 'publishing' },
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: {
@@ -706,7 +706,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
   },
   pulling: {
     on: {
-      host: { stop: 'cancelling', abort: 'cancelling' },
+      host: { stop: 'cancelling', abort: 'cancelling', lost: 'cancelling' },
       opener: noOpener,
       sources: {
         full: _,
@@ -735,7 +735,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
   'cpu.preloading': {
     ...running,
     on: {
-      host: { stop: _, abort: 'cancelling' },
+      host: { stop: _, abort: 'cancelling', lost: 'cancelling' },
       opener: noOpener,
       sources: {
         full: _,
@@ -767,7 +767,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
   'cpu.handling': {
     ...running,
     on: {
-      host: { stop: _, abort: 'cancelling' },
+      host: { stop: _, abort: 'cancelling', lost: 'cancelling' },
       opener: noOpener,
       sources: {
         full: _,
@@ -799,7 +799,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
   handingOver: {
     ...onTheWire,
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: {
@@ -829,7 +829,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
   waiting: {
     ...full,
     on: {
-      host: { stop: 'parked', abort: 'parked' },
+      host: { stop: 'parked', abort: 'parked', lost: 'parked' },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: 'parked', failed: 'parked', closed: _, breaks: 'parked' },
       computer: {
@@ -868,7 +868,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
   cancelling: {
     ...stopping,
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: {
@@ -897,6 +897,7 @@ export const commitTable: LaneTable<LaneStates['commit']> = {
           { when: 'a delivery mark is left', facts: { marksDirty: true }, to: 'committing' },
         ],
         abort: _,
+        lost: _,
       },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
@@ -959,7 +960,7 @@ export const commitTable: LaneTable<LaneStates['commit']> = {
   committing: {
     ...onTheWire,
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -995,7 +996,7 @@ export const commitTable: LaneTable<LaneStates['commit']> = {
 export const publishTable: LaneTable<LaneStates['publish']> = {
   idle: {
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
@@ -1039,7 +1040,7 @@ export const publishTable: LaneTable<LaneStates['publish']> = {
     facts: { undelivered: 1 },
     lanes: { publish: 'publishing' },
     on: {
-      host: { stop: _, abort: _ },
+      host: { stop: _, abort: _, lost: _ },
       opener: noOpener,
       sources: { full: _, room: _, ended: _, fork: _, failed: _, closed: _, breaks: _ },
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },

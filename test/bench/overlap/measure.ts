@@ -78,6 +78,7 @@ export class Measure {
       models,
       sources: ['bench'],
       forks: false,
+      staleMs: 15_000,
       ownershipTimeoutMs: 0,
       signal: new AbortController().signal,
       log: silentLog,

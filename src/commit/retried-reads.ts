@@ -1,0 +1,48 @@
+/**
+ * Reads that outlive an outage: a handler's `get` or `find` waits for the database instead of failing the run (H34). What
+ * will not pass by itself fails at once.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import pg from 'pg'
+import { isTransient } from './classify.ts'
+import type { QueryText } from './reader.ts'
+import { endsConnection } from './wire/flight.ts'
+
+export interface ReadRetries {
+  /** From the first failure on. */
+  readonly deadlineMs: number
+  /** The session is closing: nobody waits any more. */
+  readonly signal: AbortSignal
+  retrying(error: unknown, attempt: number, inMs: number): void
+  /** After at least one failure. */
+  recovered(): void
+}
+
+const firstPauseMs = 50
+const longestPauseMs = 5_000
+
+export function retriedReads(query: QueryText, retries: ReadRetries): QueryText {
+  return async (text, values) => {
+    let failedAt: number | undefined
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const rows = await query(text, values)
+        if (failedAt !== undefined) retries.recovered()
+        return rows
+      } catch (error) {
+        const now = performance.now()
+        failedAt ??= now
+        if (!mayPass(error) || retries.signal.aborted || now - failedAt >= retries.deadlineMs) throw error
+        // full jitter, as for commits
+        const inMs = Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
+        retries.retrying(error, attempt, inMs)
+        await pause(inMs, undefined, { signal: retries.signal })
+      }
+    }
+  }
+}
+
+/** Anything but an answer of Postgres that would be the same again is the connection's fault. */
+function mayPass(error: unknown): boolean {
+  return !(error instanceof pg.DatabaseError) || isTransient(error) || endsConnection(error)
+}
