@@ -28,7 +28,7 @@ export interface Indexer extends AsyncDisposable {
   on<N extends IndexerEventName>(event: N, listener: Listener<N>): () => void
   /**
    * Resolves once the checkpoint is durable in Postgres.
-   * @throws when a rollback drops it, or the run ends before
+   * @throws `CHECKPOINT_DROPPED` when a fork takes it back, or has; `NOT_COMMITTED` when the run ends before
    */
   durable(checkpoint: bigint): Promise<void>
 }

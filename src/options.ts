@@ -6,6 +6,7 @@ import type { Store } from './commit/store.ts'
 import type { TablesInput } from './db.ts'
 import { ConfigurationError } from './errors.ts'
 import type { Logger } from './log.ts'
+import type { Ordering } from './source/merge.ts'
 import type { Block, Source } from './source/port.ts'
 import type { TablesWithKeys } from './staging/keyed.ts'
 
@@ -28,8 +29,23 @@ export type Handlers<Item, Tables extends TablesInput> = {
 export interface IndexerOptions<S extends SourceInput, Tables extends TablesInput> {
   /** The pipeline: its row in `tailrace.pipelines`, its label in logs. Keep it, or the next run starts anew. */
   readonly name: string
-  /** Where blocks come from; several share one sequence of checkpoints. */
+  /** Where blocks come from; several share one sequence of checkpoints, in the order that `ordering` says. */
   readonly source: S
+  /**
+   * The order of several sources' blocks among each other; a source's own always come in its own order.
+   *
+   * - `'arrival'` (default): as they come, older ones first where all that are there tell their `timestamp`. No source
+   *   waits for another. Another run of the same blocks may mix them differently: for handlers whose results do not
+   *   depend on it, e.g. because no two sources share rows.
+   * - `'timestamp'`: the oldest `timestamp` first, ties by source id (by code units); any run gives the same order and so
+   *   the same tables, stopped and resumed, or after a fork. Needed when handlers of several sources share rows. A block
+   *   is handed out once every other source has one read ahead or has ended: a source that stands at its head without
+   *   new blocks holds the others up. Every block needs a timestamp, and a source's must not decrease
+   *   (`SOURCE_TIMESTAMP`). Not noticed, and so out of order: an older block in the place of one that was read ahead but
+   *   not yet handed out, if that fork happens while its source is not being read; and one in the place of a source's
+   *   very first.
+   */
+  readonly ordering?: Ordering | undefined
   /** drizzle tables, by the name under which handlers reach them; composite keys through `keyed()`. */
   readonly tables: Tables & TablesWithKeys<Tables>
   /** By `item.type`. Either this or `handle`. */
@@ -52,6 +68,11 @@ export interface IndexerOptions<S extends SourceInput, Tables extends TablesInpu
         readonly standby?: boolean | undefined
         /** How long to wait otherwise. Default: 5,000. */
         readonly timeoutMs?: number | undefined
+        /**
+         * An owner that was silent for so long counts as dead, and another process may take the pipeline over. It speaks
+         * five times as often, from a thread of its own. By the database's clock. Default: 15,000.
+         */
+        readonly staleMs?: number | undefined
       }
     | undefined
   readonly logger?: Logger | undefined
@@ -60,13 +81,17 @@ export interface IndexerOptions<S extends SourceInput, Tables extends TablesInpu
 }
 
 const defaultOwnershipTimeoutMs = 5_000
+const defaultStaleMs = 15_000
+const leastStaleMs = 500
 const longestName = 40
 
 /** What the run works with: defaults applied, everything checked. */
 export interface Settings {
   readonly sources: readonly AnySource[]
+  readonly ordering: Ordering
   readonly limits: Limits
   readonly ownershipTimeoutMs: number
+  readonly staleMs: number
 }
 
 /** @throws ConfigurationError `INVALID_OPTIONS` that says what is wrong, where, and what to do */
@@ -90,8 +115,9 @@ export function validate(options: IndexerOptions<SourceInput, TablesInput>): Set
   checkHandlers(options, sources)
   return {
     sources,
+    ordering: orderingOf(options.ordering),
     limits: limitsOf(options.limits),
-    ownershipTimeoutMs: ownershipOf(options.ownership),
+    ...ownershipOf(options.ownership),
   }
 }
 
@@ -128,6 +154,11 @@ function sourcesOf(input: SourceInput): readonly AnySource[] {
     }
   }
   return sources
+}
+
+function orderingOf(given: unknown = 'arrival'): Ordering {
+  if (given === 'arrival' || given === 'timestamp') return given
+  throw invalid(`\`ordering\` must be 'arrival' or 'timestamp', got '${String(given)}'`)
 }
 
 function checkHandlers(
@@ -184,13 +215,17 @@ function limitsOf(given: Partial<Limits> = {}): Limits {
   return limits
 }
 
-function ownershipOf(given: IndexerOptions<SourceInput, TablesInput>['ownership']): number {
-  if (given?.standby === true) return Infinity
-  const timeoutMs = given?.timeoutMs ?? defaultOwnershipTimeoutMs
+function ownershipOf(
+  given: IndexerOptions<SourceInput, TablesInput>['ownership'] = {},
+): Pick<Settings, 'ownershipTimeoutMs' | 'staleMs'> {
+  const { standby = false, timeoutMs = defaultOwnershipTimeoutMs, staleMs = defaultStaleMs } = given
   if (typeof timeoutMs !== 'number' || Number.isNaN(timeoutMs) || timeoutMs < 0) {
     throw invalid(`ownership.timeoutMs must be a number ≥ 0, got ${String(timeoutMs)}`)
   }
-  return timeoutMs
+  if (typeof staleMs !== 'number' || !(staleMs >= leastStaleMs)) {
+    throw invalid(`ownership.staleMs must be a number ≥ ${leastStaleMs}, got ${String(staleMs)}`)
+  }
+  return { ownershipTimeoutMs: standby ? Infinity : timeoutMs, staleMs }
 }
 
 function invalid(message: string): ConfigurationError {

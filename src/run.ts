@@ -8,6 +8,7 @@ import { committerMachine } from '../machines/committer.machine.ts'
 import { indexerMachine } from '../machines/indexer.machine.ts'
 import type { SourceEvent } from '../machines/events.ts'
 import type { IndexerOutcome } from '../machines/outcome.ts'
+import { Acknowledgements } from './commit/acknowledgements.ts'
 import { opener } from './commit/opener.ts'
 import { GroupSizer } from './commit/group-sizer.ts'
 import { restoreWire } from './commit/restore-worker.ts'
@@ -23,6 +24,7 @@ import { guarded, type InspectionObserver } from './inspect/guard.ts'
 import type { Logger } from './log.ts'
 import { doingsOf, lanesOf, topState, type IndexerSnapshot } from './observe/doings.ts'
 import type { Emitter } from './observe/emitter.ts'
+import type { Retry } from './observe/events.ts'
 import { StallClock } from './observe/stalls.ts'
 import type { Settings } from './options.ts'
 import type { Outcome } from './outcome.ts'
@@ -31,7 +33,7 @@ import { sources } from './source/worker.ts'
 import { Staging } from './staging/staging.ts'
 import type { TableModel } from './staging/table.ts'
 import { workspace } from './staging/workspace.ts'
-import type { IndexerStatus } from './status.ts'
+import type { IndexerStatus, Retrying } from './status.ts'
 import { settlesWithin } from './within.ts'
 
 export interface RunParts {
@@ -52,6 +54,7 @@ interface Opened {
   readonly feed: Feed
   readonly runner: BatchRunner
   readonly sizer: GroupSizer
+  readonly acknowledgements: Acknowledgements
 }
 
 export class Run {
@@ -62,8 +65,8 @@ export class Run {
   readonly #clock = new StallClock(() => performance.now())
   #opened: Opened | undefined
   #say: (event: SourceEvent) => void = () => undefined
-  /** `source.committed` calls, one after the other, and the first one's failure. */
-  #acknowledged: Promise<void> = Promise.resolve()
+  readonly #troubles = new Map<Retrying['what'], Retrying>()
+  /** What a source's `committed` failed with, when the chart had ended. */
   #unacknowledged: TailraceError | undefined
   /** The chart has ended: what is still opened is closed at once, what is said is not heard. */
   #isOver = false
@@ -107,10 +110,10 @@ export class Run {
   #machine(): typeof indexerMachine {
     const { name, emitter } = this.#parts
     const now = () => this.#need()
-    const retries: Pick<WireActorParts, 'random' | 'retrying'> = {
+    const retries = (what: 'commit' | 'rollback'): Pick<WireActorParts, 'random' | 'retrying'> => ({
       random: Math.random,
-      retrying: (error, attempt, inMs) => emitter.emit('commit.retrying', { attempt, inMs, error }),
-    }
+      retrying: (error, attempt, inMs) => this.#retry(what, { error, attempt, inMs }),
+    })
     return indexerMachine.provide({
       actors: {
         opener: opener((signal) => this.#open(signal)),
@@ -124,20 +127,23 @@ export class Run {
           feed: now().feed,
           runner: now().runner,
           stagedBytes: () => now().staging.uncommittedBytes,
-          processed: ({ blocks, items }, times) =>
+          processed: ({ blocks, items }, times) => {
+            const { checkpoint } = blocks[blocks.length - 1]!.ref
+            this.durability.handled(blocks[0]!.ref.checkpoint, checkpoint)
             emitter.emit('batch.processed', {
-              checkpoint: BigInt(blocks[blocks.length - 1]!.ref.checkpoint),
+              checkpoint: BigInt(checkpoint),
               blocks: blocks.length,
               items,
               ...times,
               stagedBytes: now().staging.uncommittedBytes,
-            }),
+            })
+          },
         })),
         committer: committerMachine.provide({
           actors: {
             wire: wire(() => ({
               ...now(),
-              ...retries,
+              ...retries('commit'),
               landed: (landing) => this.#landed(landing),
             })),
           },
@@ -146,11 +152,13 @@ export class Run {
           actors: {
             wire: restoreWire(() => ({
               ...now(),
-              ...retries,
+              ...retries('rollback'),
               pipeline: name,
               started: (target, depth) => emitter.emit('rollback.started', { target: BigInt(target), depth }),
-              restored: ({ target, rows: restoredRows, ...rest }) => {
-                this.durability.drop(target)
+              restored: ({ target, keptUpTo, rows: restoredRows, ...rest }) => {
+                this.#troubles.delete('rollback')
+                this.durability.drop(keptUpTo)
+                now().acknowledgements.rewind(keptUpTo)
                 emitter.emit('rollback.committed', { target: BigInt(target), restoredRows, ...rest })
               },
             })),
@@ -164,12 +172,18 @@ export class Run {
     const { name, settings, models, program, store, emitter, log } = this.#parts
     const session = await store.open({
       pipeline: name,
+      staleMs: settings.staleMs,
       models,
-      sources: settings.sources.map((source) => source.id),
-      forks: settings.sources.some((source) => (source.historyDepth ?? 0) > 0),
+      sources: settings.sources.map(({ id, historyDepth = 0 }) => ({ id, historyDepth })),
       ownershipTimeoutMs: settings.ownershipTimeoutMs,
       waiting: (holder) =>
         emitter.emit('ownership', { state: 'waiting', ...holder, epoch: BigInt(holder.epoch) }),
+      readDeadlineMs: settings.limits.commitDeadlineMs,
+      readRetrying: (error, attempt, inMs) => this.#retry('read', { error, attempt, inMs }),
+      readRecovered: () => void this.#troubles.delete('read'),
+      superseded: (owner) => {
+        if (!this.#isOver) this.#actor.send({ type: 'ownership.lost', owner })
+      },
       signal,
       log,
     })
@@ -179,14 +193,24 @@ export class Run {
     }
     const { resume } = session
     const staging = new Staging(models, settings.limits.stagedBytes)
-    const feed = new Feed(settings.sources, settings.limits, resume, {
+    const feed = new Feed(settings, resume, {
       say: (event) => this.#say(event),
       caughtUp: (source) => emitter.emit('caughtUp', { source }),
       forked: ({ target, ...fork }) => emitter.emit('fork', { ...fork, target: BigInt(target) }),
     })
     const runner = new BatchRunner(program, workspace(staging, session.reader), log)
-    this.#opened = { session, staging, feed, runner, sizer: new GroupSizer(settings.limits.groupLatencyMs) }
-    this.durability.advance(resume.committed)
+    this.#opened = {
+      session,
+      staging,
+      feed,
+      runner,
+      sizer: new GroupSizer(settings.limits.groupLatencyMs),
+      acknowledgements: new Acknowledgements(settings.sources, resume, (error) => {
+        if (this.#isOver) this.#unacknowledged ??= error
+        else this.#say({ type: 'source.failed', error })
+      }),
+    }
+    this.durability.open(resume.committed)
     emitter.emit('ownership', {
       state: 'taken',
       epoch: BigInt(resume.epoch),
@@ -201,9 +225,19 @@ export class Run {
     return this.#opened
   }
 
+  #retry(what: Retrying['what'], { error, attempt, inMs }: Retry): void {
+    const { emitter, log } = this.#parts
+    const since = this.#troubles.get(what)?.since ?? Date.now()
+    this.#troubles.set(what, { what, attempt, error: messageOf(error), since })
+    log.warn(`a ${what} is tried again`, { attempt, inMs: Math.round(inMs), error: messageOf(error) })
+    emitter.emit(what === 'read' ? 'read.retrying' : 'commit.retrying', { attempt, inMs, error })
+  }
+
   #landed({ group, encodeMs, commitMs }: Landing): void {
+    this.#troubles.delete('commit')
+    const { session, feed, acknowledgements } = this.#need()
     this.durability.advance(group.upTo)
-    this.#need().feed.landed(group.upTo)
+    feed.landed(group.upTo)
     this.#parts.emitter.emit('batch.committed', {
       checkpoint: BigInt(group.upTo),
       batches: group.batches.length,
@@ -212,19 +246,7 @@ export class Run {
       encodeMs,
       commitMs,
     })
-    for (const source of this.#parts.settings.sources) {
-      const cursor = group.cursors.find((candidate) => candidate.source === source.id)
-      if (cursor === undefined || source.committed === undefined) continue
-      const { number, hash, cursor: opaque } = cursor
-      this.#acknowledged = this.#acknowledged
-        .then(() => source.committed?.({ number, hash, ...(opaque === undefined ? {} : { cursor: opaque }) }))
-        .catch((cause: unknown) => {
-          const message = `Source '${source.id}' failed in committed(): ${messageOf(cause)}`
-          const error = new FatalError('ACKNOWLEDGE_FAILED', message, { cause, phase: 'source' })
-          if (this.#isOver) this.#unacknowledged ??= error
-          else this.#say({ type: 'source.failed', error })
-        })
-    }
+    acknowledgements.landed(group, session.restorableFrom)
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -244,7 +266,8 @@ export class Run {
     const isDrained = output.status === 'finished' || output.status === 'stopped'
     const patienceMs = isDrained ? drainDeadlineMs : failDeadlineMs
     if (this.#opened !== undefined) await settlesWithin(this.#opened.feed.close(), patienceMs)
-    if (!(await settlesWithin(this.#acknowledged, patienceMs)) && isDrained) {
+    const acknowledged = this.#opened?.acknowledgements.settled
+    if (acknowledged !== undefined && !(await settlesWithin(acknowledged, patienceMs)) && isDrained) {
       this.#unacknowledged ??= errorOf({ drain: "a source's committed()" })
     }
     await this.#opened?.session.close()
@@ -260,6 +283,7 @@ export class Run {
 
   #statusOf(snapshot: IndexerSnapshot): IndexerStatus {
     const { context } = snapshot
+    const [trouble] = this.#troubles.values()
     return {
       name: this.#parts.name,
       state: topState(snapshot),
@@ -269,6 +293,7 @@ export class Run {
       stagedBatches: context.stagedBatches + context.flightBatches,
       stagedBytes: this.#opened?.staging.uncommittedBytes ?? 0,
       readAheadBytes: this.#opened?.feed.bufferedBytes ?? 0,
+      ...(trouble === undefined ? {} : { retrying: trouble }),
       stalls: this.#clock.read(),
     }
   }

@@ -45,6 +45,8 @@ export const installStatements: readonly string[] = [
   )`,
   // since version 2: a rollback can go back to here, and no further. Before that no history was kept
   `ALTER TABLE tailrace.pipelines ADD COLUMN IF NOT EXISTS restorable_from bigint`,
+  // since version 2: sources and tables it was indexed with
+  `ALTER TABLE tailrace.pipelines ADD COLUMN IF NOT EXISTS shape jsonb`,
   `UPDATE tailrace.pipelines SET restorable_from = committed WHERE restorable_from IS NULL`,
   `ALTER TABLE tailrace.pipelines ALTER COLUMN restorable_from SET DEFAULT 0, ALTER COLUMN restorable_from SET NOT NULL`,
   // since version 2: when the owner last said that it lives. A row of its own, so that no commit, however long, holds it

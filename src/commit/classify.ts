@@ -1,6 +1,7 @@
 /** What a database error means for the caller, by SQLSTATE. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 import pg from 'pg'
-import { ConfigurationError, RetryableError, messageOf, type TailraceError } from '../errors.ts'
+import { ConfigurationError, RetryableError, TailraceError, messageOf } from '../errors.ts'
+import { endsConnection } from './wire/flight.ts'
 
 /** Nothing landed, and the same may succeed later. */
 const transientStates = new Set([
@@ -15,6 +16,16 @@ const transientStates = new Set([
   '57P03', // cannot_connect_now: starting up, shutting down
   '25006', // read_only_sql_transaction: a fail-over is under way
 ])
+
+/**
+ * An outage, or something of the kind, and no answer that would be the same again. Whatever is neither Postgres' answer nor
+ * a fault of ours is the connection's.
+ */
+export function mayPass(error: unknown): boolean {
+  if (error instanceof TailraceError) return error.cause !== undefined && mayPass(error.cause)
+  if (error instanceof pg.DatabaseError) return isTransient(error) || endsConnection(error)
+  return !(error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError)
+}
 
 export function isTransient(error: pg.DatabaseError): boolean {
   return error.code !== undefined && transientStates.has(error.code)

@@ -5,6 +5,7 @@
 import pg from 'pg'
 import { ConfigurationError, TailraceError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { attemptDeadlineMs } from '../../machines/limits.ts'
 import { settlesWithin } from '../within.ts'
 import { connectionError } from './classify.ts'
 import { pinnedSettings, pinSession, pinSetting } from './plans.ts'
@@ -146,6 +147,8 @@ export function readPool(options: ConnectionOptions, applicationName: string, lo
     ...clientConfig(options, applicationName),
     Client: TrackedClient,
     max: options.readConnections,
+    // a connection that nobody ends and nobody answers: the read is tried again on another one
+    query_timeout: attemptDeadlineMs,
     // the pins, and a replica that would answer from the past, are checked before the connection serves
     verify: (client: pg.PoolClient, done: (error?: Error) => void) => {
       pin(client)

@@ -1,22 +1,26 @@
 /**
  * Says regularly that the owner of a pipeline lives: from a thread and a connection of its own, so that neither a long
- * synchronous handler nor a long commit looks like death. A run shorter than one beat starts no thread.
+ * synchronous handler nor a long commit looks like death. The thread is started at once: the very first handler may be a
+ * long one, and then nothing starts any more.
  */
+import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import type pg from 'pg'
 import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { settlesWithin } from '../within.ts'
+import type { ConnectionOptions } from './connection.ts'
 
 export interface HeartbeatData {
-  readonly config: pg.ClientConfig
+  readonly connection: ConnectionOptions
+  readonly applicationName: string
   readonly pipeline: string
   readonly token: string
   readonly everyMs: number
 }
 
-/** `lost`: the row is not ours any more. */
-export type HeartbeatMessage = 'lost'
+/** `ready`: nothing is connected before it. `lost`: the row is not ours any more; nothing follows it. */
+export type HeartbeatMessage = 'ready' | 'lost'
 
 export interface Heartbeat {
   /** Resolves once its thread has ended. Never rejects. */
@@ -28,33 +32,67 @@ const stopDeadlineMs = 2_000
 
 /** @param lost told once, when the pipeline has another owner */
 export function startHeartbeat(data: HeartbeatData, lost: () => void, log: Logger): Heartbeat {
-  let worker: Worker | undefined
+  let running: { readonly worker: Worker; readonly ended: Promise<void> } | undefined
+  let isReady = false
+  let timer: NodeJS.Timeout | undefined
+  let isOver = false
+
+  const beginLater = () => {
+    timer = setTimeout(begin, data.everyMs)
+    timer.unref()
+  }
   const begin = () => {
-    worker = thread(data)
+    try {
+      const worker = threadOf(data)
+      running = { worker, ended: heard(worker) }
+    } catch (error) {
+      log.warn('no heartbeat: its thread cannot be started', { error: messageOf(error) })
+    }
+  }
+  const heard = (worker: Worker) => {
     worker.unref()
     worker.on('message', (message: HeartbeatMessage) => {
-      if (message === 'lost') lost()
+      if (message === 'ready') isReady = true
+      if (message !== 'lost' || isOver) return
+      isOver = true
+      lost()
     })
-    worker.on('error', (error) => log.warn('the heartbeat ended', { error: messageOf(error) }))
+    worker.on('error', (error) => log.warn('the heartbeat broke off', { error: messageOf(error) }))
+    return new Promise<void>((resolve) => {
+      worker.once('exit', () => {
+        running = undefined
+        isReady = false
+        resolve()
+        // a thread that died is replaced: an owner without a heartbeat would lose its pipeline
+        if (!isOver) beginLater()
+      })
+    })
   }
-  const first = setTimeout(begin, data.everyMs)
-  first.unref()
+
+  begin()
   return {
     async stop() {
-      clearTimeout(first)
-      const running = worker
+      isOver = true
+      clearTimeout(timer)
       if (running === undefined) return
-      const ended = new Promise((resolve) => running.once('exit', resolve))
-      running.postMessage('stop')
-      if (await settlesWithin(ended, stopDeadlineMs)) return
-      await running.terminate()
+      const { worker, ended } = running
+      if (isReady) {
+        worker.postMessage('stop')
+        if (await settlesWithin(ended, stopDeadlineMs)) return
+      }
+      await worker.terminate()
     },
   }
 }
 
-function thread(workerData: HeartbeatData): Worker {
-  // run from source, as in this repository's tests, the thread needs the loader as well
+function threadOf(workerData: HeartbeatData): Worker {
   const isSource = import.meta.url.endsWith('.ts')
   const file = new URL(`./heartbeat-thread.${isSource ? 'ts' : 'js'}`, import.meta.url)
-  return new Worker(file, { workerData, ...(isSource ? { execArgv: ['--import', 'tsx'] } : {}) })
+  // what the host preloads (`--import instrumentation.js`) is not to run a second time
+  if (!isSource) return new Worker(file, { workerData, execArgv: [] })
+  // run from source, as in this repository's tests, the thread needs a loader of its own
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'))
+  const loader = new URL('./dist/esm/api/index.mjs', tsx)
+  const load = `import('${loader.href}').then(({ register }) => { register(); return import('${file.href}') })`
+  return new Worker(load, { eval: true, workerData, execArgv: [] })
 }

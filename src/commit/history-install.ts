@@ -19,6 +19,7 @@ import {
 } from './history.ts'
 import type { Taken } from './ownership.ts'
 import { holdPipeline, keepAnchors, loseHistory } from './plans.ts'
+import { canFork } from './shape.ts'
 import type { OpenStore } from './store.ts'
 
 /** The newest checkpoint that each half of the history has an image of; 0: it is empty. */
@@ -37,13 +38,13 @@ export interface ReadyHistory {
 /** @throws ConfigurationError `NOT_TABLE_OWNER`, `HISTORY_REFUSED`; SupersededError */
 export async function prepareHistory(
   client: pg.Client,
-  { pipeline, models, forks }: Pick<OpenStore, 'pipeline' | 'models' | 'forks'>,
+  { pipeline, models, sources }: Pick<OpenStore, 'pipeline' | 'models' | 'sources'>,
   taken: Taken,
 ): Promise<ReadyHistory> {
   const plans = models.map(historyPlan)
   const facts = await factsOf(client, plans)
   const armed = facts.some((each) => each.armed)
-  if (!forks) return { plans, armed, newest: noImages, restorableFrom: taken.restorableFrom }
+  if (!canFork(sources)) return { plans, armed, newest: noImages, restorableFrom: taken.restorableFrom }
   refuseForeignTables(models, facts)
   let { restorableFrom } = taken
   let newest = noImages

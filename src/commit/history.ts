@@ -101,7 +101,7 @@ const triggerEvents = [
 const triggerName = (event: string) => `tailrace_history_${event.toLowerCase()}`
 
 /** `schema.table`; where that is too long, or could be another table's, with a hash at its end. */
-function historyName({ schema, sqlName }: TableModel): string {
+export function historyName({ schema, sqlName }: Pick<TableModel, 'schema' | 'sqlName'>): string {
   const plain = `${schema}.${sqlName}`
   if (Buffer.byteLength(plain) <= longestName && !schema.includes('.') && !sqlName.includes('.')) return plain
   const hash = createHash('sha256')

@@ -23,10 +23,20 @@ export interface Look {
   readonly backendGone: boolean
 }
 
-export type Verdict = 'free' | 'dead' | 'alive'
+/** `silent`: perhaps dead; the next looks will tell. */
+export type Verdict = 'free' | 'dead' | 'silent' | 'alive'
 
-/** How long a connection must be gone, without a heartbeat since, before its owner counts as dead: it may be reconnecting. */
-const goneMs = 1_000
+/** So many heartbeats must be missed before an owner counts as dead. */
+export const beatsUntilStale = 5
+
+/** Fewer, once its connection is gone as well; but an owner with nothing to commit does not reconnect. */
+const beatsUntilGone = 1.5
+
+/**
+ * Whoever judges must have heard nothing for so long himself: after an outage everybody was silent, and an owner that
+ * lives speaks up as soon as the database does.
+ */
+export const leastWatchMs = 1_000
 
 /** Tokens of the runs in this process. A pid alone would not do: in a container it is often 1, before a restart and after. */
 const ownTokens = new Set<string>()
@@ -44,7 +54,8 @@ export function runsHere({ token }: Pick<Look, 'token'>): boolean {
 /** Watches one owner over several looks. */
 export class Watch {
   readonly #staleMs: number
-  #gone: { readonly epoch: number; readonly beat: string | null; readonly sinceMs: number } | undefined
+  /** What was heard last, and since when nothing else. */
+  #heard: { readonly epoch: number; readonly beat: string | null; readonly sinceMs: number } | undefined
 
   /** @param staleMs an owner that is silent for so long counts as dead */
   constructor(staleMs: number) {
@@ -54,16 +65,14 @@ export class Watch {
   judge(look: Look): Verdict {
     if (look.token === null) return 'free'
     if (runsHere(look)) return 'alive'
-    if (look.silentMs >= this.#staleMs) return 'dead'
-    if ((look.backendGone || !look.direct) && isDeadHere(look)) return 'dead'
-    if (!look.backendGone) {
-      this.#gone = undefined
-      return 'alive'
+    const { epoch, beat, nowMs, silentMs, backendGone, direct } = look
+    if (this.#heard?.epoch !== epoch || this.#heard.beat !== beat) {
+      this.#heard = { epoch, beat, sinceMs: nowMs }
     }
-    if (this.#gone?.epoch !== look.epoch || this.#gone.beat !== look.beat) {
-      this.#gone = { epoch: look.epoch, beat: look.beat, sinceMs: look.nowMs }
-    }
-    return look.nowMs - this.#gone.sinceMs >= goneMs ? 'dead' : 'alive'
+    if ((backendGone || !direct) && isDeadHere(look)) return 'dead'
+    const toleratedMs = backendGone ? (beatsUntilGone * this.#staleMs) / beatsUntilStale : this.#staleMs
+    if (silentMs < toleratedMs) return 'alive'
+    return nowMs - this.#heard.sinceMs >= leastWatchMs ? 'dead' : 'silent'
   }
 }
 

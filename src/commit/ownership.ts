@@ -9,7 +9,14 @@ import type pg from 'pg'
 import { ConfigurationError, RetryableError } from '../errors.ts'
 import { clientPid } from './connection.ts'
 import { runsHere, Watch, type Look } from './liveness.ts'
-import { addPipeline, endDeadBackend, readOwner, takePipeline } from './plans.ts'
+import {
+  addPipeline,
+  endDeadBackend,
+  endOldBackend,
+  readOwner,
+  retakePipeline,
+  takePipeline,
+} from './plans.ts'
 import type { Holder, OpenStore } from './store.ts'
 
 export interface Taken {
@@ -59,16 +66,23 @@ export async function takeOwnership(client: pg.Client, token: string, request: O
     signal.throwIfAborted()
     const { rows } = await client.query<OwnerRow>(readOwner, [pipeline])
     const look = lookOf(rows[0]!)
+    if (look.token === token) {
+      // taken by an attempt before, whose answer was lost
+      const taken = await retake(client, token, pipeline)
+      if (taken !== undefined) return taken
+      continue
+    }
     const verdict = watch.judge(look)
-    if (verdict !== 'alive') {
-      if (verdict === 'dead') await client.query(endDeadBackend, [pipeline, look.epoch])
+    if (verdict === 'free' || verdict === 'dead') {
+      if (verdict === 'dead') await client.query(endDeadBackend, [pipeline, look.epoch, look.beat])
       const taken = await take(client, token, pipeline, look)
       if (taken !== undefined) return taken
       continue
     }
     const holder: Holder = { host: look.host ?? '?', pid: look.pid ?? 0, epoch: look.epoch }
     if (runsHere(look)) throw here(pipeline)
-    if (performance.now() - started >= request.ownershipTimeoutMs) {
+    // one that is silent is not waited for much longer, whatever comes of it
+    if (verdict === 'alive' && performance.now() - started >= request.ownershipTimeoutMs) {
       throw held(pipeline, holder, rows[0]!.taken_at)
     }
     if (!told) request.waiting?.(holder)
@@ -114,6 +128,12 @@ async function take(
     clientPid(client),
     beat,
   ])
+  return rows[0] === undefined ? undefined : takenOf(rows[0])
+}
+
+async function retake(client: pg.Client, token: string, pipeline: string): Promise<Taken | undefined> {
+  await client.query(endOldBackend, [pipeline, token])
+  const { rows } = await client.query<TakenRow>(retakePipeline, [pipeline, token, clientPid(client)])
   return rows[0] === undefined ? undefined : takenOf(rows[0])
 }
 

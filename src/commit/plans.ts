@@ -5,6 +5,9 @@ export const pinnedSettings: Readonly<Record<string, string>> = {
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',
+  // since Postgres 14, since 17
+  idle_session_timeout: '0',
+  transaction_timeout: '0',
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   default_transaction_deferrable: 'off',
@@ -26,7 +29,13 @@ export const pinSetting = (name: string): string => {
   return `SET ${name} = ${lists.has(name) ? value : `'${value}'`}`
 }
 
-export const pinSession = Object.keys(pinnedSettings).map(pinSetting).join('; ')
+/** A setting that the server is too old to know is left out. */
+export const pinSession = `SELECT ${Object.entries(pinnedSettings)
+  .map(
+    ([name, value]) =>
+      `CASE WHEN current_setting('${name}', true) IS NOT NULL THEN set_config('${name}', '${value}', false) END`,
+  )
+  .join(', ')}`
 
 export const installedVersion = `SELECT to_regclass('tailrace.meta') IS NOT NULL AS installed`
 export const readVersion = `SELECT version FROM tailrace.meta`
@@ -37,13 +46,13 @@ export const addPipeline = `INSERT INTO tailrace.pipelines (name) VALUES ($1) ON
 
 /**
  * $1 name. What tells whether its owner lives, by the database's clock alone: `silent_ms` since its last heartbeat (or since
- * the server came up, when nobody could say anything before), and `backend_gone` when its connection ended while the
+ * the server came up, when nobody could say anything before; and a new owner's heartbeat takes a moment to start), and `backend_gone` when its connection ended while the
  * server ran on. A role that may not see a backend's start time sees its pid.
  */
 export const readOwner = `
   SELECT p.epoch, p.token, p.host, p.pid, p.taken_at, h.at::text AS beat, p.backend_pid IS NOT NULL AS direct,
     extract(epoch FROM clock_timestamp()) * 1000 AS now_ms,
-    extract(epoch FROM clock_timestamp() - greatest(coalesce(h.at, p.taken_at), pg_postmaster_start_time())) * 1000 AS silent_ms,
+    extract(epoch FROM clock_timestamp() - greatest(h.at, p.taken_at + interval '2 s', pg_postmaster_start_time())) * 1000 AS silent_ms,
     p.backend_start >= pg_postmaster_start_time() AND NOT EXISTS (
       SELECT FROM pg_stat_activity a
       WHERE a.pid = p.backend_pid AND (a.backend_start IS NULL OR a.backend_start = p.backend_start)
@@ -56,6 +65,10 @@ const ownBackend = (clientPid: string) => `
     backend_pid = CASE WHEN pg_backend_pid() = ${clientPid} THEN pg_backend_pid() END,
     backend_start = (SELECT a.backend_start FROM pg_stat_activity a WHERE a.pid = pg_backend_pid() AND a.pid = ${clientPid})`
 
+/** The owner has not spoken since. */
+const stillSeen = (pipelines: string, beatSeen: string) => `${beatSeen}::timestamptz IS NOT DISTINCT FROM (
+      SELECT h.at FROM tailrace.heartbeats h WHERE h.pipeline = ${pipelines}.name AND h.token = ${pipelines}.token)`
+
 /**
  * $1 name, $2 epoch seen, $3 token, $4 host, $5 pid, $6 pid of the backend as the client knows it, $7 heartbeat seen.
  * Names what it saw, so that of two that saw the same only one takes it, and none from an owner that spoke since.
@@ -64,14 +77,19 @@ export const takePipeline = `
   WITH taken AS (
     UPDATE tailrace.pipelines SET epoch = epoch + 1, token = $3, host = $4, pid = $5, ${ownBackend('$6::int')},
       taken_at = clock_timestamp()
-    WHERE name = $1 AND epoch = $2 AND $7::timestamptz IS NOT DISTINCT FROM (
-      SELECT h.at FROM tailrace.heartbeats h WHERE h.pipeline = $1 AND h.token = pipelines.token)
+    WHERE name = $1 AND epoch = $2 AND ${stillSeen('pipelines', '$7')}
     RETURNING name, token, epoch, commit_number, committed, counter, restorable_from
   ), beat AS (
     INSERT INTO tailrace.heartbeats SELECT name, token, clock_timestamp() FROM taken
     ON CONFLICT (pipeline) DO UPDATE SET token = EXCLUDED.token, at = EXCLUDED.at
   )
   SELECT epoch, commit_number, committed, counter, restorable_from FROM taken`
+
+/** Of every pipeline. */
+export const readShapes = `SELECT name, shape FROM tailrace.pipelines WHERE shape IS NOT NULL`
+
+/** $1 name, $2 own token, $3 shape */
+export const writeShape = `UPDATE tailrace.pipelines SET shape = $3 WHERE name = $1 AND token = $2`
 
 /** $1 name, $2 own token. No row: somebody else has the pipeline. */
 export const beat = `UPDATE tailrace.heartbeats SET at = clock_timestamp() WHERE pipeline = $1 AND token = $2`
@@ -85,11 +103,11 @@ export const retakePipeline = `
   WHERE name = $1 AND token = $2
   RETURNING epoch, commit_number, committed, counter, restorable_from`
 
-/** $1 name, $2 epoch seen. Ends the connection of an owner that is taken for dead: it may hold locks. */
+/** $1 name, $2 epoch and $3 heartbeat seen. Ends the connection of an owner that is taken for dead: it may hold locks. */
 export const endDeadBackend = `
   SELECT pg_terminate_backend(a.pid) FROM tailrace.pipelines p JOIN pg_stat_activity a ON a.pid = p.backend_pid
   WHERE p.name = $1 AND p.epoch = $2 AND a.backend_start = p.backend_start
-    AND a.application_name LIKE 'tailrace %' AND a.pid <> pg_backend_pid()`
+    AND a.application_name LIKE 'tailrace %' AND a.pid <> pg_backend_pid() AND ${stillSeen('p', '$3')}`
 
 /** $1 name, $2 own token. Ends the backend of the lost connection, if it is still there. */
 export const endOldBackend = `

@@ -1,10 +1,12 @@
 /** `tailrace/postgres`: a Postgres of the user's own as the store. */
 import { randomUUID } from 'node:crypto'
-import { ConfigurationError } from '../errors.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import type pg from 'pg'
+import { ConfigurationError, FatalError, messageOf, TailraceError } from '../errors.ts'
 import type { Position } from '../source/port.ts'
 import type { Casing } from '../staging/table-model.ts'
-import { settlesWithin } from '../within.ts'
 import { checkTables } from './catalog.ts'
+import { connectionError, mayPass } from './classify.ts'
 import {
   connectClient,
   destroyClient,
@@ -14,12 +16,15 @@ import {
   type ConnectionOptions,
 } from './connection.ts'
 import { createTableStatements } from './ddl.ts'
+import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
 import { prepareHistory } from './history-install.ts'
 import { install } from './install.ts'
-import { registerHere } from './liveness.ts'
+import { beatsUntilStale, registerHere } from './liveness.ts'
 import { takeOwnership } from './ownership.ts'
-import { readPositions, releasePipeline } from './plans.ts'
-import { PostgresSession, releaseDeadlineMs } from './session.ts'
+import { readPositions } from './plans.ts'
+import { releaseOwnership, type Held } from './release.ts'
+import { PostgresSession } from './session.ts'
+import { keepShape } from './shape-guard.ts'
 import type { OpenStore, Resume, Store, StoreSession } from './store.ts'
 
 export type { Store } from './store.ts'
@@ -52,85 +57,127 @@ export function postgres(options: PostgresOptions): Store {
   }
 }
 
-/** So many heartbeats must be missed before an owner counts as dead. */
-const beatsUntilStale = 5
-
 const defaultReadDeadlineMs = 300_000
 
+const firstPauseMs = 50
+const longestPauseMs = 5_000
+
+/**
+ * An outage while a pipeline is opened, or waited for, is outlived as one of a running run is. A database that was never
+ * reached is more likely an option that is wrong.
+ */
 async function openSession(
   connection: ConnectionOptions,
   createTables: boolean,
   request: OpenStore,
 ): Promise<StoreSession> {
-  const { pipeline, models, signal, log } = request
+  const { pipeline, signal, log, readDeadlineMs = defaultReadDeadlineMs } = request
   const applicationName = `tailrace ${pipeline}`.slice(0, 63)
-  const token = randomUUID()
-  const forget = registerHere(token)
-  let session: PostgresSession | undefined
-  let lost: unknown
-  const client = await connectClient(connection, applicationName, signal, (error) => {
-    lost ??= error
-    log.warn('the connection to Postgres ended', { error: String(error) })
-  }).catch((error: unknown) => {
+  // one for all attempts: a take-over whose answer was lost is then found to be ours
+  const held = { pipeline, token: randomUUID(), applicationName, connection }
+  const forget = registerHere(held.token)
+  let failedAt: number | undefined
+  try {
+    for (let attempt = 1; ; attempt++) {
+      let client: pg.Client | undefined
+      try {
+        client = await connectClient(connection, applicationName, signal, (error) =>
+          log.warn('the connection to Postgres ended', { error: messageOf(error) }),
+        )
+        return await openOn(client, held, createTables, request, forget)
+      } catch (error) {
+        const now = performance.now()
+        const isReached = client !== undefined || failedAt !== undefined
+        failedAt ??= now
+        if (!isReached || !mayPass(error) || signal.aborted || now - failedAt >= readDeadlineMs) {
+          // whatever was refused after the row was taken: it is given back, so that nobody waits for us
+          if (isReached) await releaseOwnership(held, client)
+          signal.throwIfAborted()
+          throw error instanceof TailraceError ? error : openingError(error, connection)
+        }
+        if (client !== undefined) await endClient(client)
+        const inMs = Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
+        log.warn('opening is tried again', { attempt, inMs: Math.round(inMs), error: messageOf(error) })
+        await pause(inMs, undefined, { signal })
+      }
+    }
+  } catch (error) {
     forget()
     throw error
-  })
+  }
+}
+
+function openingError(error: unknown, connection: ConnectionOptions): TailraceError {
+  if (mayPass(error)) return connectionError(error, targetOf(connection))
+  return new FatalError('INTERNAL', messageOf(error), { cause: error, phase: 'opening' })
+}
+
+async function openOn(
+  client: pg.Client,
+  held: Held,
+  createTables: boolean,
+  request: OpenStore,
+  forget: () => void,
+): Promise<StoreSession> {
+  const { connection, applicationName, token } = held
+  const { pipeline, models, staleMs, readDeadlineMs = defaultReadDeadlineMs, signal, log } = request
   const abort = () => destroyClient(client)
   signal.addEventListener('abort', abort, { once: true })
+  let heartbeat: Heartbeat | undefined
+  let session: PostgresSession | undefined
+  let isLost = false
   try {
     await install(client, createTables ? createTableStatements(models) : [])
     await checkTables(client, models)
     const taken = await takeOwnership(client, token, request)
+    // from here on, and not first when all is ready: that may take longer than a silence is taken for death
+    heartbeat = startHeartbeat(
+      {
+        connection,
+        applicationName: `${applicationName} heartbeat`.slice(-63),
+        pipeline,
+        token,
+        everyMs: staleMs / beatsUntilStale,
+      },
+      () => {
+        isLost = true
+        session?.tellSuperseded()
+      },
+      log,
+    )
+    await keepShape(client, held, taken, request)
     const history = await prepareHistory(client, request, taken)
     const positions = await storedPositions(client, pipeline)
-    refuseLostSources(pipeline, request.sources, positions)
     const { epoch, committed, counter } = taken
-    const resume = { epoch, committed, counter, restorableFrom: history.restorableFrom, positions }
-    const pool = readPool(connection, applicationName, log)
     session = new PostgresSession({
-      pipeline,
-      token,
-      applicationName,
-      connection,
+      ...held,
       models,
       taken,
-      resume,
+      resume: { epoch, committed, counter, restorableFrom: history.restorableFrom, positions },
       client,
-      pool,
+      pool: readPool(connection, applicationName, log),
       history,
       readRetries: {
-        deadlineMs: request.readDeadlineMs ?? defaultReadDeadlineMs,
+        deadlineMs: readDeadlineMs,
         retrying: (error, attempt, inMs) => request.readRetrying?.(error, attempt, inMs),
         recovered: () => request.readRecovered?.(),
       },
-      heartbeatMs: request.staleMs / beatsUntilStale,
-      log,
+      heartbeat,
       superseded: (owner) => request.superseded?.(owner),
       forget,
     })
-    log.info('pipeline taken', {
-      pipeline,
-      target: targetOf(connection),
-      epoch: taken.epoch,
-      committed: taken.committed,
-    })
+    if (isLost) session.tellSuperseded()
+    log.info('pipeline taken', { pipeline, target: targetOf(connection), epoch, committed })
     return session
   } catch (error) {
-    // whatever was refused after the row was taken: it is given back, so that nobody waits for us
-    await settlesWithin(client.query(releasePipeline, [pipeline, token]), releaseDeadlineMs)
-    await endClient(client)
-    forget()
-    signal.throwIfAborted()
+    await heartbeat?.stop()
     throw error
   } finally {
     signal.removeEventListener('abort', abort)
   }
 }
 
-async function storedPositions(
-  client: Awaited<ReturnType<typeof connectClient>>,
-  pipeline: string,
-): Promise<Resume['positions']> {
+async function storedPositions(client: pg.Client, pipeline: string): Promise<Resume['positions']> {
   const { rows } = await client.query<{
     source: string
     number: string
@@ -150,17 +197,6 @@ async function storedPositions(
     })
   }
   return positions
-}
-
-/** A source that was indexed and is gone would silently leave its rows behind (H46). */
-function refuseLostSources(pipeline: string, sources: readonly string[], stored: Resume['positions']): void {
-  const lost = [...stored.keys()].filter((source) => !sources.includes(source))
-  if (lost.length === 0) return
-  throw new ConfigurationError(
-    'SOURCE_MISSING',
-    `Pipeline '${pipeline}' has indexed source ${lost.map((id) => `'${id}'`).join(', ')}, which this run does not have (it has ${sources.map((id) => `'${id}'`).join(', ')}). Give the source back under its id, or use another pipeline name and fresh tables.`,
-    { phase: 'opening' },
-  )
 }
 
 function connectionOptions(options: PostgresOptions): ConnectionOptions {

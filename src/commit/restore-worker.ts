@@ -18,6 +18,8 @@ export interface RestoreParts extends WireActorParts {
 
 export interface Restored {
   readonly target: number
+  /** The newest checkpoint that is still staged or committed. Numbers above it are nobody's. */
+  readonly keptUpTo: number
   /** Blocks taken back, of all sources: staged ones and committed ones. */
   readonly depth: number
   /** Staged batches dropped, or trimmed, unsent. */
@@ -42,10 +44,13 @@ export function restoreWire(parts: () => RestoreParts) {
 
     return {
       async send() {
-        const { session, pipeline } = parts()
+        const { session, feed, pipeline } = parts()
         const { restorableFrom } = session
         if (target < committed && target < restorableFrom) {
-          return { end: 'refused', error: beyondHistory(pipeline, { target, committed, restorableFrom }) }
+          return {
+            end: 'refused',
+            error: beyondHistory(pipeline, feed, { target, committed, restorableFrom }),
+          }
         }
         began ??= begin()
         return target < committed ? session.restore(target) : { end: 'landed', rows: 0 }
@@ -57,8 +62,9 @@ export function restoreWire(parts: () => RestoreParts) {
         // what a load brought while the tables went back is from before
         staging.forget()
         // a batch that was pulled and given up is read again, too: sources go on after what is still staged
-        feed.rewind(staging.batches.at(-1)?.upTo ?? frontier)
-        restored({ target, depth, droppedBatches, rows: end?.rows, ms: performance.now() - at })
+        const keptUpTo = staging.batches.at(-1)?.upTo ?? frontier
+        feed.rewind(keptUpTo)
+        restored({ target, keptUpTo, depth, droppedBatches, rows: end?.rows, ms: performance.now() - at })
         return {
           batches: 1,
           committed: frontier,
@@ -72,17 +78,22 @@ export function restoreWire(parts: () => RestoreParts) {
   })
 }
 
+interface Beyond {
+  readonly target: number
+  readonly committed: number
+  readonly restorableFrom: number
+}
+
 function beyondHistory(
   pipeline: string,
-  {
-    target,
-    committed,
-    restorableFrom,
-  }: { readonly target: number; readonly committed: number; readonly restorableFrom: number },
+  feed: Feed,
+  { target, committed, restorableFrom }: Beyond,
 ): FatalError {
+  const committedAbove = (checkpoint: number) => feed.depthOf(checkpoint) - feed.depthOf(committed)
   return new FatalError(
     'FORK_BEYOND_HISTORY',
-    `A fork orphaned checkpoints ${target + 1}–${committed} of pipeline '${pipeline}', which are committed; history reaches back to checkpoint ${restorableFrom}, ${restorableFrom - target} too few. Nothing was changed. To recover, empty the pipeline's tables and its rows in schema tailrace, and index again; to avoid it, raise the source's historyDepth above the deepest fork of its chain.`,
+    // blocks below the history are not known one by one any more
+    `A fork orphaned checkpoints ${target + 1}–${committed} of pipeline '${pipeline}', which are committed: ${committedAbove(target)} blocks or more, and history reaches back by ${committedAbove(restorableFrom)}, to checkpoint ${restorableFrom}. Nothing was changed. To recover, empty the pipeline's tables and its rows in schema tailrace, and index again; to avoid it, raise the source's historyDepth above the deepest fork of its chain.`,
     { phase: 'rollback', batch: { from: BigInt(target + 1), upTo: BigInt(committed) } },
   )
 }

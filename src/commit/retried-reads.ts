@@ -3,10 +3,8 @@
  * will not pass by itself fails at once.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import pg from 'pg'
-import { isTransient } from './classify.ts'
+import { mayPass } from './classify.ts'
 import type { QueryText } from './reader.ts'
-import { endsConnection } from './wire/flight.ts'
 
 export interface ReadRetries {
   /** From the first failure on. */
@@ -40,9 +38,4 @@ export function retriedReads(query: QueryText, retries: ReadRetries): QueryText 
       }
     }
   }
-}
-
-/** Anything but an answer of Postgres that would be the same again is the connection's fault. */
-function mayPass(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || isTransient(error) || endsConnection(error)
 }

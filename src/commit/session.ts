@@ -9,12 +9,10 @@ import type pg from 'pg'
 import { FatalError, messageOf, type TailraceError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import { GrowingWriter } from '../staging/column/writer.ts'
-import type { Logger } from '../log.ts'
 import type { Reader } from '../staging/reader.ts'
 import type { TableModel } from '../staging/table.ts'
 import { isTransient } from './classify.ts'
 import {
-  clientConfig,
   clientPid,
   connectClient,
   destroyClient,
@@ -31,17 +29,17 @@ import {
   type Standing,
 } from './commit-flight.ts'
 import type { ReadyHistory } from './history-install.ts'
-import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import { readHolder, type Taken, type TakenRow } from './ownership.ts'
 import * as plans from './plans.ts'
 import { reader } from './reader.ts'
 import { refusal, restoreRefusal } from './refusal.ts'
+import { releaseOwnership } from './release.ts'
 import { retriedReads, type ReadRetries } from './retried-reads.ts'
 import { Statements } from './statements.ts'
 import type { Holder, ResolveEnd, RestoreEnd, Resume, StoreSession, WriteEnd } from './store.ts'
 import { tablePlan, type StatementNote, type TablePlan } from './table-statements.ts'
 import { Flight, type FlightEnd } from './wire/flight.ts'
-import { settlesWithin } from '../within.ts'
 
 export interface SessionParts {
   readonly pipeline: string
@@ -55,9 +53,8 @@ export interface SessionParts {
   readonly pool: ReadPool
   readonly history: ReadyHistory
   readonly readRetries: Omit<ReadRetries, 'signal'>
-  readonly heartbeatMs: number
-  readonly log: Logger
-  /** Told when the heartbeat finds another owner in our place. */
+  readonly heartbeat: Heartbeat
+  /** Told by `tellSuperseded`. */
   superseded(owner: Holder | null): void
   /** The run is none of this process any more. */
   forget(): void
@@ -67,9 +64,6 @@ type FlyEnd = Exclude<WriteEnd, { end: 'landed' }> | Extract<FlightEnd, { end: '
 
 /** A buffer larger than this is not kept for the next flight. */
 const keptBufferBytes = 64 * 1024 * 1024
-
-/** How long the end of a run waits for its row to be given up. */
-export const releaseDeadlineMs = 1_000
 
 export class PostgresSession implements StoreSession {
   readonly resume: Resume
@@ -84,8 +78,8 @@ export class PostgresSession implements StoreSession {
   /** What it will be once the latest flight has landed. */
   #inFlight: Standing | undefined
   #closing: Promise<void> | undefined
+  #telling: Promise<void> | undefined
   readonly #closed = new AbortController()
-  readonly #heartbeat: Heartbeat
 
   constructor(parts: SessionParts) {
     this.#parts = parts
@@ -97,17 +91,6 @@ export class PostgresSession implements StoreSession {
     this.#client = parts.client
     this.#epoch = parts.taken.epoch
     this.#standing = standingAt(parts.taken.commitNumber, parts.history)
-    const { pipeline, token, connection, heartbeatMs, log } = parts
-    this.#heartbeat = startHeartbeat(
-      {
-        config: clientConfig(connection, `${parts.applicationName} heartbeat`),
-        pipeline,
-        token,
-        everyMs: heartbeatMs,
-      },
-      () => void this.#tellSuperseded(),
-      log,
-    )
   }
 
   get restorableFrom(): number {
@@ -173,45 +156,37 @@ export class PostgresSession implements StoreSession {
     this.#closed.abort()
     const client = this.#client
     this.#client = undefined
-    await Promise.all([this.#release(client), this.#parts.pool.end(), this.#heartbeat.stop()])
-    this.#parts.forget()
+    const { pool, heartbeat, forget } = this.#parts
+    await Promise.all([
+      releaseOwnership(this.#parts, client),
+      pool.end(),
+      heartbeat.stop(),
+      // its connection is not left behind
+      this.#telling,
+    ])
+    forget()
   }
 
-  /**
-   * Gives the row up, whatever became of the writer: without it, a commit that was cut would hold the pipeline for as
-   * long as its backend lives. Best effort: a row that cannot be reached is free once its backend is gone.
-   */
-  async #release(writer: pg.Client | undefined): Promise<void> {
-    const { pipeline, token, connection, applicationName } = this.#parts
-    let client = writer
-    const late = new AbortController()
-    const release = async () => {
-      if (client === undefined) {
-        client = await connectClient(connection, applicationName, late.signal, () => undefined)
-        await client.query(plans.endOldBackend, [pipeline, token])
-      }
-      await client.query(plans.releasePipeline, [pipeline, token])
-    }
-    const releasing = release()
-    if (!(await settlesWithin(releasing, releaseDeadlineMs))) {
-      late.abort()
-      if (client !== undefined) destroyClient(client)
-      await settlesWithin(releasing, releaseDeadlineMs)
-    }
-    if (client !== undefined) await endClient(client)
+  /** The heartbeat has found another owner in our place: whoever waits for no commit hears of it, too. */
+  tellSuperseded(): void {
+    this.#telling ??= this.#tellSuperseded()
   }
 
   /** By a connection of its own: the writer's may be waiting for the very owner that took over. */
   async #tellSuperseded(): Promise<void> {
     const { connection, applicationName, pipeline, superseded } = this.#parts
-    let client: pg.Client | undefined
+    const { signal } = this.#closed
+    let owner: Holder | null = null
     try {
-      client = await connectClient(connection, applicationName, this.#closed.signal, () => undefined)
-      superseded(await readHolder(client, pipeline))
+      const client = await connectClient(connection, applicationName, signal, () => undefined)
+      const leave = () => destroyClient(client)
+      signal.addEventListener('abort', leave, { once: true })
+      owner = await readHolder(client, pipeline).finally(() => endClient(client))
+      signal.removeEventListener('abort', leave)
     } catch {
-      if (!this.#closed.signal.aborted) superseded(null)
+      // that it is lost is certain; who has it would only be good to know
     }
-    if (client !== undefined) await endClient(client)
+    if (!signal.aborted) superseded(owner)
   }
 
   // ── the flight ────────────────────────────────────────────────────────────────────────────────────────────

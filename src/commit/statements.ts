@@ -1,5 +1,5 @@
 /** The statements of one flight, in order, each with what it was for. */
-import { GrowingWriter } from '../staging/column/writer.ts'
+import type { GrowingWriter } from '../staging/column/writer.ts'
 import type { StatementNote } from './table-statements.ts'
 import { Frames, type Parameter } from './wire/frames.ts'
 

@@ -3,6 +3,7 @@ import type { Logger } from '../log.ts'
 import type { Position } from '../source/port.ts'
 import type { Group } from '../staging/batch.ts'
 import type { Reader } from '../staging/reader.ts'
+import type { SourceShape } from './shape.ts'
 import type { Casing } from '../staging/table-model.ts'
 import type { TableModel } from '../staging/table.ts'
 
@@ -10,9 +11,7 @@ export interface OpenStore {
   /** The pipeline's name. */
   readonly pipeline: string
   readonly models: readonly TableModel[]
-  readonly sources: readonly string[]
-  /** Some source can fork: positions and history are kept above the safe checkpoint. */
-  readonly forks: boolean
+  readonly sources: readonly SourceShape[]
   /** How long to wait for another owner to let go. Infinity: for ever. */
   readonly ownershipTimeoutMs: number
   /** An owner that was silent for so long counts as dead. */

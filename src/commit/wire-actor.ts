@@ -5,7 +5,7 @@
 import { fromCallback } from 'xstate'
 import type { CommitterInput } from '../../machines/committer.machine.ts'
 import type { WireCommand, WireEvent } from '../../machines/events.ts'
-import { FatalError, messageOf, RetryableError, TailraceError } from '../errors.ts'
+import { FatalError, messageOf, RetryableError, SupersededError, TailraceError } from '../errors.ts'
 import type { RestoreEnd, StoreSession, WriteEnd } from './store.ts'
 
 export interface WireActorParts {
@@ -77,6 +77,10 @@ export function wireActor<End extends WriteEnd | RestoreEnd>(
         case 'deferred':
           return say({ type: 'write.deferred', error: ended.error, retryInMs: pauseMs(ended.error) })
         case 'refused':
+          // no verdict yet: it may be this very run, by a resolution that was given up for lost and came late
+          if (ended.error instanceof SupersededError) {
+            return say({ type: 'write.lost', error: ended.error, retryInMs: 0 })
+          }
           return say({ type: 'write.refused', error: ended.error, retryInMs: 0 })
         default:
           throw new Error(`unreachable: ${String(ended satisfies never)}`)

@@ -5,7 +5,9 @@
 import type { SourceEvent } from '../../machines/events.ts'
 import type { BlockRef } from '../block.ts'
 import { isSafe } from '../block.ts'
+import { Merge, type Ordering } from './merge.ts'
 import { Pump, type ReadBlock } from './pump.ts'
+import { Positions, type StoredPosition } from './positions.ts'
 import { SafePoint } from './safe-point.ts'
 import { positionOf, type Block, type Position, type Source } from './port.ts'
 
@@ -15,12 +17,17 @@ export interface FeedLimits {
   readonly batchBytes: number
 }
 
-export type StoredPosition = Position & { readonly checkpoint: number }
+export interface FeedOptions {
+  readonly sources: readonly Source[]
+  readonly ordering: Ordering
+  readonly limits: FeedLimits
+}
 
 export interface FeedStart {
   readonly counter: number
   /** Nothing at or below it can be taken back. */
   readonly restorableFrom: number
+  /** Newest first. */
   readonly positions: ReadonlyMap<string, readonly StoredPosition[]>
 }
 
@@ -45,58 +52,45 @@ export interface FeedEvents {
 export interface FeedFork {
   readonly source: string
   readonly validTo: number | null
-  /** Its orphaned blocks. */
+  /** Its orphaned blocks, among those that were handed out. */
   readonly depth: number
   readonly target: number
 }
 
 export class Feed {
   readonly #limits: FeedLimits
-  readonly #pumps: readonly Pump[]
-  /**
-   * Known positions of each source, oldest first: stored ones, and those handed out since. Never cut above the
-   * committed frontier: a fork of *another* source takes this one back there, too (H25).
-   */
-  readonly #positions = new Map<string, StoredPosition[]>()
+  readonly #sorted: boolean
   readonly #events: FeedEvents
+  readonly #pumps: readonly Pump[]
+  readonly #merge: Merge<Pump>
+  readonly #positions: Positions
   readonly #safePoint: SafePoint
   #counter: number
-  /** Up to here some positions are not known any more, or are not stored. */
-  #forgottenUpTo = 0
   #opened = false
   #fullPumps = 0
   #waiting: { resolve(batch: PulledBatch | undefined): void } | undefined
   #saidEnded = false
 
-  constructor(
-    sources: readonly Source[],
-    limits: FeedLimits,
-    start: FeedStart,
-    events: FeedEvents,
-  ) {
+  constructor({ sources, ordering, limits }: FeedOptions, start: FeedStart, events: FeedEvents) {
+    const { restorableFrom } = start
+    // the blocks of one source come in its own order, whatever their time
+    this.#sorted = ordering === 'timestamp' && sources.length > 1
     this.#limits = limits
-    this.#counter = start.counter
     this.#events = events
-    for (const source of sources) {
-      const positions = (start.positions.get(source.id) ?? []).toReversed()
-      this.#positions.set(source.id, positions)
-      this.#forgottenUpTo = Math.max(this.#forgottenUpTo, (positions[0]?.checkpoint ?? 1) - 1)
-    }
-    const forking = sources.filter((source) => (source.historyDepth ?? 0) > 0).map(({ id }) => id)
-    this.#safePoint = new SafePoint(
-      forking,
-      start.restorableFrom,
-      (source) => this.#positions.get(source) ?? [],
+    this.#counter = start.counter
+    this.#positions = new Positions(
+      sources.map(({ id }) => id),
+      start.positions,
+      restorableFrom,
     )
     this.#pumps = sources.map((source) => this.#pump(source, limits.readAheadBytes / sources.length))
+    this.#merge = new Merge(this.#pumps, this.#sorted ? 'timestamp' : 'arrival')
+    const sorted = this.#sorted
+    this.#safePoint = new SafePoint(this.#pumps, this.#positions.all, { restorableFrom, sorted })
   }
 
   get bufferedBytes(): number {
     return this.#pumps.reduce((bytes, pump) => bytes + pump.bufferedBytes, 0)
-  }
-
-  head(source: string): number | undefined {
-    return this.#pumps.find((pump) => pump.source.id === source)?.head
   }
 
   open(): void {
@@ -104,9 +98,8 @@ export class Feed {
     this.#fullPumps = 0
     this.#saidEnded = false
     for (const pump of this.#pumps) {
-      const recent = this.#positions.get(pump.source.id)!.toReversed()
-      const [from] = recent
-      pump.open(from && plain(from), recent.map(plain))
+      const recent = this.#positions.recent(pump.source.id)
+      pump.open(recent[0], recent)
     }
   }
 
@@ -138,61 +131,30 @@ export class Feed {
 
   /** Blocks, of all sources, that a rollback to `target` takes back. */
   depthOf(target: number): number {
-    let depth = 0
-    for (const positions of this.#positions.values()) {
-      depth += positions.filter((position) => position.checkpoint > target).length
-    }
-    return depth
+    return this.#positions.countAbove(target)
   }
 
   /** Forgets positions above `target`: sources go on from there. */
   rewind(target: number): void {
-    for (const [source, positions] of this.#positions) {
-      this.#positions.set(
-        source,
-        positions.filter((position) => position.checkpoint <= target),
-      )
-    }
+    this.#positions.rewind(target)
     this.#safePoint.rewind(target)
   }
 
-  /** Durable up to here. Positions below the newest that is durable *and* safe are needed no more. */
+  /** Durable up to here. */
   landed(committed: number): void {
-    const { isTrivial, checkpoint: safe } = this.#safePoint
-    const upTo = isTrivial ? committed : Math.min(committed, safe)
-    for (const positions of this.#positions.values()) {
-      const anchor = positions.findLastIndex((position) => position.checkpoint <= upTo)
-      for (const { checkpoint } of positions.splice(0, Math.max(0, anchor))) {
-        this.#forgottenUpTo = Math.max(this.#forgottenUpTo, checkpoint)
-      }
-    }
+    this.#positions.landed(committed)
   }
 
   // ── below: checkpoints ────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * The checkpoint a fork of `source` goes back to: the newest one, of any source, below the first one above `validTo`.
-   * Numbers of batches that were given up lie between, and are nobody's frontier.
-   */
-  #targetOf(source: string, validTo: Position | null): number {
-    const positions = this.#positions.get(source)!
-    const lowest = positions.find((position) => validTo === null || position.number > validTo.number)
-    const below = lowest?.checkpoint ?? Infinity
-    let target = Math.min(below - 1, this.#forgottenUpTo)
-    for (const known of this.#positions.values()) {
-      const newest = known.findLast((position) => position.checkpoint < below)
-      target = Math.max(target, newest?.checkpoint ?? 0)
-    }
-    return target
-  }
-
   #cut(): PulledBatch | undefined {
+    this.#safePoint.settle()
     const blocks: NumberedBlock[] = []
     let items = 0
     let bytes = 0
     let safe: boolean | undefined
     for (;;) {
-      const pump = this.#next()
+      const pump = this.#merge.next()
       const next = pump?.peek()
       if (pump === undefined || next === undefined) break
       const ref = this.#refOf(pump.source.id, next, this.#counter + 1)
@@ -202,9 +164,10 @@ export class Feed {
         if (tooMany || bytes + next.bytes > this.#limits.batchBytes || isSafe(ref) !== safe) break
       }
       pump.take()
+      this.#merge.took(pump)
       this.#counter++
-      this.#positions.get(ref.source)!.push({ ...plain(ref), checkpoint: ref.checkpoint })
-      this.#safePoint.add(ref.source, ref, next.finalBelow)
+      this.#safePoint.add(ref.source, ref)
+      this.#positions.add(ref)
       blocks.push({ ref, block: next.block })
       items += next.block.items.length
       bytes += next.bytes
@@ -212,32 +175,30 @@ export class Feed {
     return blocks.length === 0 ? undefined : { blocks, items }
   }
 
-  /** Oldest block first where all tell their time; otherwise as they come. */
-  #next(): Pump | undefined {
-    let oldest: Pump | undefined
-    for (const pump of this.#pumps) {
-      const block = pump.peek()?.block
-      if (block === undefined) continue
-      const time = block.timestamp ?? -1
-      if (oldest === undefined || time < (oldest.peek()!.block.timestamp ?? -1)) oldest = pump
-    }
-    return oldest
+  #refOf(source: string, { block }: ReadBlock, checkpoint: number): BlockRef {
+    const position = positionOf(block)
+    if (this.#safePoint.isTrivial) return { ...position, source, checkpoint }
+    const safe = this.#safePoint.with(source, { checkpoint, number: position.number })
+    return { ...position, source, checkpoint, safe }
   }
 
-  #refOf(source: string, read: ReadBlock, checkpoint: number): BlockRef {
-    const position = positionOf(read.block)
-    if (this.#safePoint.isTrivial) return { ...position, source, checkpoint }
-    const { number } = position
-    const safe = this.#safePoint.advance(source, { checkpoint, number }, read.finalBelow)
-    return { ...position, source, checkpoint, safe }
+  #targetOf(source: string, validTo: Position | null): number {
+    const target = this.#positions.below(source, validTo)
+    if (!this.#sorted) return target
+    // what comes in the place of the orphaned may belong before blocks of other sources, but never before these
+    const own = this.#positions.ownBelow(source, validTo)
+    return Math.min(target, Math.max(own, this.#safePoint.checkpoint))
   }
 
   #isExhausted(): boolean {
     return this.#pumps.every((pump) => pump.ended && pump.peek() === undefined)
   }
 
+  // ── below: what the pumps say ─────────────────────────────────────────────────────────────────────────────
+
   #pump(source: Source, budgetBytes: number): Pump {
-    return new Pump(source, budgetBytes, {
+    const options = { budgetBytes, timed: this.#sorted }
+    return new Pump(source, options, {
       changed: () => this.#changed(),
       full: (isFull) => this.#full(isFull),
       fork: (validTo) => this.#forked(source.id, validTo),
@@ -248,9 +209,7 @@ export class Feed {
 
   #forked(source: string, validTo: Position | null): void {
     const target = this.#targetOf(source, validTo)
-    const depth = this.#positions
-      .get(source)!
-      .filter(({ number }) => validTo === null || number > validTo.number).length
+    const depth = this.#positions.orphans(source, validTo)
     this.#events.forked({ source, validTo: validTo?.number ?? null, depth, target })
     this.#events.say({ type: 'source.fork', source, target })
   }
@@ -276,8 +235,4 @@ export class Feed {
       this.#events.say({ type: 'source.ended' })
     }
   }
-}
-
-function plain({ number, hash, cursor }: Position): Position {
-  return { number, hash, ...(cursor === undefined ? {} : { cursor }) }
 }

@@ -2,36 +2,65 @@
  * The pipeline's safe checkpoint: the newest one that no source can take back any more. Several sources share rows, so
  * it is one for all: a source far behind its head keeps history, too, while another is at its own (H70).
  *
- * Maintained invariants: it never decreases (I15); at and below it no checkpoint is of a block that its source can
- * still orphan.
+ * Maintained invariants: it never decreases, but for checkpoints that are gone themselves (I15); it is a block's, never
+ * a number that was given up; no fork of what can still be orphaned goes back below it.
  */
+import { Queue } from './queue.ts'
 
-interface Height {
+interface Given {
   readonly checkpoint: number
   readonly number: number
 }
 
+/** A block that its source can still orphan. */
+interface Open extends Given {
+  /** The checkpoint where that fork would go back to. */
+  readonly below: number
+}
+
+/** What is read of one source. */
+export interface FinalityLane {
+  readonly source: { readonly id: string }
+  /** Heights at and below it are final; -1: none, or it has not spoken yet; undefined: it never forks. */
+  readonly finalBelow: number | undefined
+  readonly ended: boolean
+  peek(): { readonly block: { readonly number: number } } | undefined
+}
+
+interface Forking {
+  readonly lane: FinalityLane
+  readonly open: Queue<Open>
+}
+
+/** Every block of a source that is given out and not taken back, oldest first; they may begin anywhere below. */
+export type GivenBlocks = ReadonlyMap<string, readonly Given[]>
+
 export class SafePoint {
+  readonly #given: GivenBlocks
+  readonly #floor: number
+  readonly #sorted: boolean
+  readonly #forking = new Map<string, Forking>()
   #checkpoint: number
-  /** Of each source that forks: blocks it can still orphan, oldest first. */
-  readonly #unfinal = new Map<string, Height[]>()
 
   /**
-   * @param restorableFrom where the run before had it
-   * @param stored positions of a source, oldest first: whether they are final is not known before it speaks
+   * @param given is read whenever it matters; at first it is what is stored
+   * @param restorableFrom where the run before had the safe checkpoint
+   * @param sorted blocks come in the order of their time: one in the place of another may belong before blocks of other
+   * sources, so a fork goes back to the newest block of its *own* source
    */
   constructor(
-    forking: readonly string[],
-    restorableFrom: number,
-    stored: (source: string) => readonly Height[],
+    lanes: readonly FinalityLane[],
+    given: GivenBlocks,
+    { restorableFrom, sorted }: { readonly restorableFrom: number; readonly sorted: boolean },
   ) {
+    this.#given = given
+    this.#floor = restorableFrom
     this.#checkpoint = restorableFrom
-    for (const source of forking) {
-      this.#unfinal.set(
-        source,
-        stored(source).filter(({ checkpoint }) => checkpoint > restorableFrom),
-      )
+    this.#sorted = sorted
+    for (const lane of lanes) {
+      if (lane.finalBelow !== undefined) this.#forking.set(lane.source.id, { lane, open: new Queue() })
     }
+    this.#openStored()
   }
 
   get checkpoint(): number {
@@ -40,38 +69,96 @@ export class SafePoint {
 
   /** No source ever forks: then nothing keeps history, and there is nothing to be told. */
   get isTrivial(): boolean {
-    return this.#unfinal.size === 0
+    return this.#forking.size === 0
   }
 
-  /** Moves on to what is known when `block` is about to be given out. @param finalBelow a height; undefined: never forks */
-  advance(source: string, block: Height, finalBelow: number | undefined): number {
-    const own = this.#unfinal.get(source)
-    if (own !== undefined && finalBelow !== undefined) {
-      const firstUnfinal = own.findIndex(({ number }) => number > finalBelow)
-      own.splice(0, firstUnfinal === -1 ? own.length : firstUnfinal)
+  /** Heeds what the sources have said of their finality since. */
+  settle(): void {
+    let safe = this.#newest()
+    for (const [source, { lane, open }] of this.#forking) {
+      while (open.first !== undefined && isFinal(lane, open.first.number)) open.shift()
+      safe = Math.min(safe, open.first?.below ?? Infinity)
+      if (this.#isNextOpen(source)) safe = Math.min(safe, this.#ownNewest(source) ?? Infinity)
     }
-    let lowest = isFinal(block, finalBelow) ? block.checkpoint + 1 : block.checkpoint
-    for (const [oldest] of this.#unfinal.values()) lowest = Math.min(lowest, oldest?.checkpoint ?? Infinity)
-    this.#checkpoint = Math.max(this.#checkpoint, lowest - 1)
-    return Math.min(this.#checkpoint, block.checkpoint)
+    this.#checkpoint = Math.max(this.#checkpoint, safe)
   }
 
-  /** The block is given out. */
-  add(source: string, block: Height, finalBelow: number | undefined): void {
-    if (!isFinal(block, finalBelow)) this.#unfinal.get(source)?.push(block)
+  /** Where it will be once `block` is given out: at most the block's own checkpoint, which then is safe at once. */
+  with(source: string, { checkpoint, number }: Given): number {
+    if (!this.#isFinal(source, number)) return this.#checkpoint
+    for (const [other, { open }] of this.#forking) {
+      if (open.length > 0 || (other !== source && this.#isNextOpen(other))) return this.#checkpoint
+    }
+    return checkpoint
   }
 
-  /** Checkpoints above `target` are gone. */
+  /** To be called before the block is among those given. */
+  add(source: string, { checkpoint, number }: Given): void {
+    this.#checkpoint = this.with(source, { checkpoint, number })
+    if (this.#isFinal(source, number)) return
+    const below = (this.#sorted ? this.#ownNewest(source) : undefined) ?? this.#newest()
+    this.#forking.get(source)?.open.push({ checkpoint, number, below })
+  }
+
+  /** Checkpoints above `target` are gone, from the blocks given, too. */
   rewind(target: number): void {
-    for (const [source, heights] of this.#unfinal) {
-      this.#unfinal.set(
-        source,
-        heights.filter(({ checkpoint }) => checkpoint <= target),
-      )
+    for (const { open } of this.#forking.values()) open.dropLast(({ checkpoint }) => checkpoint > target)
+    this.#checkpoint = Math.max(this.#floor, Math.min(this.#checkpoint, this.#newest()))
+  }
+
+  #openStored(): void {
+    const stored = [...this.#given].flatMap(([source, blocks]) =>
+      blocks.map((block) => ({ source, ...block })),
+    )
+    let newest = this.#floor
+    const newestOf = new Map<string, number>()
+    for (const { source, checkpoint, number } of stored.toSorted((a, b) => a.checkpoint - b.checkpoint)) {
+      if (checkpoint > this.#floor) {
+        const own = this.#sorted ? newestOf.get(source) : undefined
+        const below = Math.max(this.#floor, own ?? newest)
+        this.#forking.get(source)?.open.push({ checkpoint, number, below })
+      }
+      newest = Math.max(newest, checkpoint)
+      newestOf.set(source, checkpoint)
     }
+  }
+
+  #isFinal(source: string, number: number): boolean {
+    const forking = this.#forking.get(source)
+    return forking === undefined || isFinal(forking.lane, number)
+  }
+
+  /**
+   * What has been given out since the source's newest block has its place because the source's next one comes later;
+   * that one, perhaps not known yet, can still be another. Passed over for a source that has given nothing: there is
+   * nothing of its own to go back to.
+   */
+  #isNextOpen(source: string): boolean {
+    const forking = this.#forking.get(source)
+    if (!this.#sorted || forking === undefined || this.#ownNewest(source) === undefined) return false
+    const { lane } = forking
+    const next = lane.peek()
+    return next === undefined ? !lane.ended : !isFinal(lane, next.block.number)
+  }
+
+  #newest(): number {
+    let newest = this.#floor
+    for (const source of this.#given.keys()) newest = Math.max(newest, this.#last(source) ?? 0)
+    return newest
+  }
+
+  /** A fork of the source's next block goes back to here. */
+  #ownNewest(source: string): number | undefined {
+    const own = this.#last(source)
+    return own === undefined ? undefined : Math.max(own, this.#checkpoint)
+  }
+
+  #last(source: string): number | undefined {
+    const own = this.#given.get(source)
+    return own?.[own.length - 1]?.checkpoint
   }
 }
 
-function isFinal({ number }: Height, finalBelow: number | undefined): boolean {
-  return finalBelow === undefined || number <= finalBelow
+function isFinal({ finalBelow }: FinalityLane, number: number): boolean {
+  return number <= (finalBelow ?? Infinity)
 }

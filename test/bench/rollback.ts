@@ -71,8 +71,7 @@ class Pipeline implements AsyncDisposable {
     const session = await store.open({
       pipeline: name,
       models: [model],
-      sources: ['blocks'],
-      forks,
+      sources: [{ id: 'blocks', historyDepth: forks ? 100 : 0 }],
       staleMs: 15_000,
       ownershipTimeoutMs: 0,
       signal: new AbortController().signal,

@@ -239,15 +239,24 @@ describe('an endpoint with trouble', () => {
     expect(messages).toContain('the endpoint takes smaller batches only')
   })
 
-  it('that does not know `finalized` leaves it out', async () => {
-    proxy.faults = {
-      rewrite: (call, answer) =>
-        call.params[0] === 'finalized' ? rpcError(call, -32602, 'unknown tag') : answer,
-    }
-    await using reader = read(evmSource(options()))
-    expect(await reader.until('blocks')).not.toHaveProperty('finalized')
-    await expectTruth(reader)
-  })
+  it.each([
+    ['an error', (call: ProxiedCall) => rpcError(call, -32602, 'unknown tag')],
+    ['null', (call: ProxiedCall) => result(call, null)],
+  ])(
+    'I15: that answers %s for `finalized` is asked for `safe`, without either for none',
+    async (_what, refuse) => {
+      const unknown = new Set(['finalized'])
+      proxy.faults = { rewrite: (call, answer) => (unknown.has(call.params[0]) ? refuse(call) : answer) }
+      const { number } = await anvil.request<{ number: string }>('eth_getBlockByNumber', ['safe', false])
+      await using reader = read(evmSource(options()))
+      expect(await reader.until('blocks')).toMatchObject({ head, finalized: Number(number) })
+      await expectTruth(reader)
+      unknown.add('safe')
+      await using other = read(evmSource(options()))
+      expect(await other.until('blocks')).not.toHaveProperty('finalized')
+      await expectTruth(other)
+    },
+  )
 
   it('whose logger throws is not an endpoint with trouble', async () => {
     const failing = first(2)

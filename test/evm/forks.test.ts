@@ -5,6 +5,8 @@ import type { Position } from '../../src/source/port.ts'
 import { startAnvil } from '../support/anvil.ts'
 import { deployErc20, holder } from '../support/erc20.ts'
 import { startRpcProxy, result } from '../support/rpc-proxy.ts'
+import type { PulledBatch } from '../../src/source/feed.ts'
+import { feedOf, rollBack } from '../source/feeding.ts'
 import { balances, read, tokenOptions } from './reading.ts'
 
 describe('a fork while the head is followed', () => {
@@ -171,15 +173,108 @@ describe('a fork while nobody read', () => {
     const raw = await anvil.batch(
       [0, 1, 2, 3].map((number) => ['eth_getBlockByNumber', [`0x${number}`, false]]),
     )
+    const logged: string[] = []
+    const log = (_level: string, message: string) => void logged.push(message)
     await using reader = read(
-      evmSource(tokenOptions(anvil, token, proxy.url)),
+      evmSource({ ...tokenOptions(anvil, token, proxy.url), log }),
       before.position(),
       before.recent(),
     )
     await anvil.mine()
     await reader.untilBlock(6)
     expect(reader.messages.some(({ type }) => type === 'fork')).toBe(false)
+    expect(logged).toEqual(['the node does not have yet what was read before; waiting for it'])
   })
+})
+
+describe('a fork while nobody read, however long ago', () => {
+  it('H26: is found below hundreds of blocks that came since, by whatever was stored', async () => {
+    await using anvil = await startAnvil()
+    const token = await deployErc20(anvil)
+    await anvil.mine(40)
+    const source = evmSource(tokenOptions(anvil, token))
+    await using before = read(source)
+    await before.until('caughtUp')
+    const [newest, ...older] = before.recent()
+    await before.close()
+    await anvil.reorg(30)
+    await anvil.mine(400)
+    const anchor = older.find(({ number }) => number === 8) as Position
+    const few = [newest as Position, ...older.slice(0, 4)]
+    await using anchored = read(source, newest, [...few, anchor])
+    expect(await anchored.next()).toEqual({ type: 'fork', validTo: anchor })
+    // deeper than everything that was stored
+    await using lost = read(source, newest, few)
+    expect(await lost.next()).toEqual({ type: 'fork', validTo: null })
+    expect(lost.blocks).toEqual([])
+  })
+
+  it('H26: is found when the node serves another chain altogether, but for its genesis', async () => {
+    await using anvil = await startAnvil()
+    const token = await deployErc20(anvil)
+    await anvil.mine(10)
+    await using before = read(evmSource(tokenOptions(anvil, token)))
+    await before.until('caughtUp')
+    const stored = before.recent()
+    await using other = await startAnvil()
+    const otherToken = await deployErc20(other)
+    await otherToken.transfer(otherToken.deployer, holder(3, 3), 7n)
+    await other.mine(30)
+    const source = evmSource(tokenOptions(other, otherToken))
+    await using reader = read(source, stored[0], stored)
+    const { validTo } = await reader.until('fork')
+    expect(validTo === null || validTo.number <= token.deployedAt).toBe(true)
+    const upTo = validTo?.number ?? -1
+    await using none = read(
+      source,
+      stored[0],
+      stored.filter(({ number }) => number > upTo),
+    )
+    expect(await none.next()).toEqual({ type: 'fork', validTo: null })
+  })
+})
+
+describe('through the feed', () => {
+  it.each([3, 4, 5])(
+    'H26, I15: a live fork of depth %d, and again: what is left is the chain',
+    async (depth) => {
+      await using anvil = await startAnvil({ slotsInAnEpoch: 4 })
+      const token = await deployErc20(anvil)
+      await token.populate({ transfers: 60, approvals: 0, blocks: 30, accounts: 5, seed: depth })
+      const source = evmSource({ ...tokenOptions(anvil, token), historyDepth: 10 })
+      const { feed, until, forks, untilCaughtUp } = feedOf(source)
+      const kept: PulledBatch['blocks'][number][] = []
+      const pullUpTo = async (height: number) => {
+        while (kept.at(-1)?.ref.number !== height) kept.push(...(await feed.pull())!.blocks)
+      }
+      feed.open()
+      for (let round = 1; round <= 2; round++) {
+        await pullUpTo(await anvil.head())
+        await untilCaughtUp(source.id)
+        // finalized: eight blocks below the head, nearer than by depth
+        const head = await anvil.head()
+        expect(kept.at(-1)!.ref.safe).toBe(kept.find(({ ref }) => ref.number === head - 8)?.ref.checkpoint)
+        await anvil.reorg(depth)
+        await token.transfer(token.deployer, holder(9, round), BigInt(round))
+        await anvil.mine(2)
+        const { target } = await until('source.fork', round)
+        const valid = kept.find(({ ref }) => ref.number === head - depth)!.ref
+        expect(forks.at(-1)).toEqual({ source: source.id, validTo: valid.number, depth, target })
+        expect(target).toBe(valid.checkpoint)
+        kept.length = kept.findIndex(({ ref }) => ref.checkpoint > target)
+        await rollBack(feed, target)
+      }
+      await pullUpTo(await anvil.head())
+      await feed.close()
+      await using truth = read(source)
+      await truth.until('caughtUp')
+      const near = truth.blocks.filter(({ items }) => items.length > 0)
+      expect(kept.filter(({ block }) => block.items.length > 0).map(({ ref }) => ref.hash)).toEqual(
+        near.map(({ hash }) => hash),
+      )
+      expect(kept.flatMap(({ block }) => block.items)).toEqual(truth.items)
+    },
+  )
 })
 
 describe('a fork while a range is read', () => {

@@ -297,8 +297,8 @@ test('a source that is gone from a pipeline', async () => {
     store: world.plainStore(),
     source: memorySource({ id: 'other', blocks: numbered(1) }),
   })
-  expect(error.code).toBe('SOURCE_MISSING')
-  expect(error.message).toMatch(/has indexed source 'm', which this run does not have \(it has 'other'\)/)
+  expect(error.code).toBe('SHAPE_CHANGED')
+  expect(error.message).toMatch(/source 'm' was indexed and is not there any more \(there is 'other'\).*Give it back/)
 })
 
 // ── handlers ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -134,8 +134,7 @@ beforeAll(async () => {
   session = await postgres({ connectionString: database.connectionString, createTables: true }).open({
     pipeline: 'overlay',
     models: [model],
-    sources: ['s'],
-    forks: false,
+    sources: [{ id: 's', historyDepth: 0 }],
     staleMs: 15_000,
     ownershipTimeoutMs: 1000,
     signal: closing.signal,

@@ -1,52 +1,10 @@
 /** Pumps and the feed: read-ahead bounded in bytes, batches of whole blocks, several sources, closing. */
 import { describe, expect, test } from 'vitest'
-import type { SourceEvent } from '../../machines/events.ts'
 import { memorySource } from '../../src/index.ts'
-import type { Block, Position, Source, SourceMessage } from '../../src/index.ts'
-import { Feed, type FeedStart, type PulledBatch } from '../../src/source/feed.ts'
+import type { Position, Source, SourceMessage } from '../../src/index.ts'
 import { simulatedChain } from '../../src/testing/index.ts'
 import { deferred } from '../support/indexers.ts'
-
-const wide = { readAheadBytes: 1e9, batchItems: 1e9, batchBytes: 1e9 }
-const fresh: FeedStart = { counter: 0, positions: new Map() }
-
-function feedOf(sources: Source | readonly Source[], limits: Partial<typeof wide> = {}, start = fresh) {
-  const said: SourceEvent[] = []
-  const caughtUp: string[] = []
-  let heard = deferred()
-  const feed = new Feed(
-    Array.isArray(sources) ? (sources as readonly Source[]) : [sources as Source],
-    { ...wide, ...limits },
-    start,
-    (event) => {
-      said.push(event)
-      heard.resolve()
-      heard = deferred()
-    },
-    (source) => caughtUp.push(source),
-  )
-  const until = async (type: SourceEvent['type']) => {
-    while (!said.some((event) => event.type === type)) await heard.promise
-    return said.find((event) => event.type === type)!
-  }
-  return { feed, said, caughtUp, until }
-}
-
-const blocks = (count: number, items = 1, from = 1): Block<string>[] =>
-  Array.from({ length: count }, (_, at) => ({
-    number: from + at,
-    items: Array.from({ length: items }, (_unused, index) => `${from + at}.${index}`),
-  }))
-
-const numbers = (batch: PulledBatch | undefined) => batch?.blocks.map(({ block }) => block.number)
-const checkpoints = (batch: PulledBatch | undefined) => batch?.blocks.map(({ ref }) => ref.checkpoint)
-
-/** Pulls until the end. */
-async function all(feed: Feed): Promise<PulledBatch[]> {
-  const batches: PulledBatch[] = []
-  for (let batch = await feed.pull(); batch !== undefined; batch = await feed.pull()) batches.push(batch)
-  return batches
-}
+import { all, blocks, checkpoints, feedOf, fresh, numbers } from './feeding.ts'
 
 describe('batches', () => {
   test('cut by items; a block is never split, and one that is larger passes alone', async () => {
@@ -85,7 +43,7 @@ describe('batches', () => {
   test('I12: ids go on above the counter, and are not given again after a rewind', async () => {
     const chain = simulatedChain<string>({ id: 'c', historyDepth: 5 })
     chain.append(blocks(3))
-    const { feed, until } = feedOf(chain.source, {}, { counter: 40, positions: new Map() })
+    const { feed, until } = feedOf(chain.source, {}, { ...fresh, counter: 40 })
     feed.open()
     expect(checkpoints(await feed.pull())).toEqual([41, 42, 43])
     chain.fork({ above: 1, blocks: blocks(2, 1, 2) })
@@ -226,7 +184,7 @@ describe('several sources', () => {
     const rest = [await feed.pull(), await feed.pull(), await feed.pull()].flatMap((batch) => batch!.blocks)
     const handed = [...first, ...rest].map(({ ref }) => ref)
     forking.fork({ above: 0, blocks: blocks(1) })
-    const fork = (await until('source.fork')) as Extract<SourceEvent, { type: 'source.fork' }>
+    const fork = await until('source.fork')
     const target = handed.find((ref) => ref.source === 'f')!.checkpoint - 1
     expect(fork).toEqual({ type: 'source.fork', source: 'f', target })
     await feed.close()
@@ -342,53 +300,5 @@ describe('closing', () => {
     feed.open()
     await feed.close()
     expect(said).toEqual([])
-  })
-})
-
-describe('memorySource', () => {
-  async function read(source: Source<string>, from?: Position): Promise<number[]> {
-    const { signal } = new AbortController()
-    const seen: number[] = []
-    for await (const message of source.open({
-      ...(from === undefined ? {} : { from }),
-      recent: [],
-      signal,
-    })) {
-      if (message.type === 'blocks') seen.push(...message.blocks.map(({ number }) => number))
-    }
-    return seen
-  }
-
-  test('an iterable passes over what was committed', async () => {
-    const source = memorySource({ id: 'm', blocks: blocks(5) })
-    expect(await read(source)).toEqual([1, 2, 3, 4, 5])
-    expect(await read(source, { number: 3, hash: '3' })).toEqual([4, 5])
-    expect(await read(source, { number: 9, hash: '9' })).toEqual([])
-  })
-
-  test('a set, a generator function’s result, once', async () => {
-    expect(await read(memorySource({ id: 'm', blocks: new Set(blocks(2)) }))).toEqual([1, 2])
-    const once = memorySource({ id: 'm', blocks: blocks(2)[Symbol.iterator]() })
-    expect(await read(once)).toEqual([1, 2])
-    await expect(read(once)).rejects.toMatchObject({ code: 'SOURCE_EXHAUSTED' })
-  })
-
-  test('the function form is told where to go on, cursor included', async () => {
-    const asked: (Position | undefined)[] = []
-    const source = memorySource<string>({
-      id: 'm',
-      async *blocks(from) {
-        asked.push(from)
-        for (const block of blocks(3, 1, (from?.number ?? 0) + 1)) yield await Promise.resolve(block)
-      },
-    })
-    expect(await read(source)).toEqual([1, 2, 3])
-    expect(await read(source, { number: 3, hash: '3', cursor: 'lsn/7' })).toEqual([4, 5, 6])
-    expect(asked).toEqual([undefined, { number: 3, hash: '3', cursor: 'lsn/7' }])
-  })
-
-  test('a changed hash at the resume position is refused', async () => {
-    const source = memorySource({ id: 'm', blocks: blocks(5) })
-    await expect(read(source, { number: 3, hash: 'other' })).rejects.toMatchObject({ code: 'SOURCE_CHANGED' })
   })
 })

@@ -25,6 +25,9 @@ export interface AnvilOptions {
 /** A call of one JSON-RPC method. */
 export type AnvilCall = readonly [method: string, params: readonly unknown[]]
 
+/** What `eth_sendTransaction` takes, without a nonce, and which of the new blocks it goes into, from 0. */
+export type ReorgTransaction = readonly [transaction: Readonly<Record<string, string>>, block: number]
+
 export interface Anvil extends AsyncDisposable {
   readonly url: string
   readonly chainId: number
@@ -37,11 +40,8 @@ export interface Anvil extends AsyncDisposable {
   mine(blocks?: number): Promise<void>
   /** Height of the newest block. */
   head(): Promise<number>
-  /**
-   * Replaces the newest `depth` blocks by as many others; without transactions, unless `mine` is used after
-   * it.
-   */
-  reorg(depth: number): Promise<void>
+  /** Replaces the newest `depth` blocks by as many others, which hold these transactions and no others. */
+  reorg(depth: number, transactions?: readonly ReorgTransaction[]): Promise<void>
   /** Ends the process and waits for it. Safe to call twice. */
   stop(): Promise<void>
 }
@@ -117,7 +117,8 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
         (await batch<T>([[method, params]]))[0] as T,
       mine: async (blocks = 1) => void (await anvil.request('anvil_mine', [hex(blocks), '0x1'])),
       head: async () => Number(await anvil.request('eth_blockNumber')),
-      reorg: async (depth) => void (await anvil.request('anvil_reorg', [depth, []])),
+      reorg: async (depth, transactions = []) =>
+        void (await anvil.request('anvil_reorg', [depth, transactions])),
       stop: () => (stopping ??= stop()),
       [Symbol.asyncDispose]: () => anvil.stop(),
     }

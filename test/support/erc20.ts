@@ -71,8 +71,8 @@ export interface Erc20 {
 const DEPLOYER: Address = '0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266'
 const SUPPLY = 10n ** 24n
 /** Far above the base fee of any block, far below the balances. */
-const GAS_PRICE = hex(10n ** 10n)
-const GAS = hex(120_000)
+export const GAS_PRICE = hex(10n ** 10n)
+export const GAS = hex(120_000)
 /** Bodies of some 200 kB. */
 const CALLS_PER_BATCH = 500
 
@@ -220,7 +220,7 @@ export function holder(seed: number, index: number): Address {
 }
 
 /** mulberry32: small, fast, the same everywhere. */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -23,8 +23,7 @@ export async function openSession(store: Store, tables: TablesInput, pipeline = 
   const session = await store.open({
     pipeline,
     models,
-    sources: ['m'],
-    forks: false,
+    sources: [{ id: 'm', historyDepth: 0 }],
     staleMs: 15_000,
     ownershipTimeoutMs: 5_000,
     signal: new AbortController().signal,

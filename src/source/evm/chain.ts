@@ -13,12 +13,14 @@ import { quantity, readHeader, readQuantity, type Header } from './wire.ts'
 export interface Head {
   readonly number: number
   readonly hash: string
-  /** Where the node knows it. */
+  /** Of the block that the node calls finalized, or else safe; where it knows either. */
   readonly finalized: number | undefined
 }
 
 const LATEST: RpcCall = { method: 'eth_getBlockByNumber', params: ['latest', false] }
 const FINALIZED: RpcCall = { method: 'eth_getBlockByNumber', params: ['finalized', false], optional: true }
+/** For nodes that do not know the other. */
+const SAFE: RpcCall = { method: 'eth_getBlockByNumber', params: ['safe', false], optional: true }
 
 /** The call that reads one header. */
 export function headerCall(number: number): RpcCall {
@@ -28,6 +30,7 @@ export function headerCall(number: number): RpcCall {
 export class Chain {
   readonly #rpc: RpcClient
   readonly #options: ResolvedOptions
+  #finality: readonly RpcCall[] = [FINALIZED]
 
   constructor(rpc: RpcClient, options: ResolvedOptions) {
     this.#rpc = rpc
@@ -49,12 +52,15 @@ export class Chain {
 
   /** The newest block, and the newest final one; never beyond what the answering node has. */
   async head(): Promise<Head> {
-    return this.#rpc.request([LATEST, FINALIZED], ([latest, finalized]) => {
+    const head = await this.#rpc.request([LATEST, ...this.#finality], ([latest, ...finality]) => {
       const header = readHeader(latest)
       if (header === null) throw malformed('the node has no latest block')
-      const final = finalized === undefined ? null : readHeader(finalized)
+      const [final] = finality.flatMap((answer) => (answer === undefined ? [] : (readHeader(answer) ?? [])))
       return { number: header.number, hash: header.hash, finalized: final?.number }
     })
+    if (head.finalized !== undefined || this.#finality.length > 1) return head
+    this.#finality = [FINALIZED, SAFE]
+    return this.head()
   }
 
   /**

@@ -36,6 +36,7 @@ export async function* readChain(reading: Reading): AsyncGenerator<SourceMessage
   let head = await chain.head()
   let verified = known.newest === undefined
   let caughtUp = false
+  let toldBehind = false
   let contradictions = 0
   const nextPoll = async (): Promise<void> => {
     await pause(options.pollingIntervalMs, undefined, { signal })
@@ -51,6 +52,13 @@ export async function* readChain(reading: Reading): AsyncGenerator<SourceMessage
           return
         }
         if (found.type === 'behind') {
+          if (!toldBehind) {
+            options.log('warn', 'the node does not have yet what was read before; waiting for it', {
+              head: head.number,
+              read: known.newest?.number,
+            })
+          }
+          toldBehind = true
           await nextPoll()
           continue
         }

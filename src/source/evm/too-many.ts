@@ -17,7 +17,7 @@ const BUSY =
 const BATCH = /\bbatch(?:es|ed|ing)?\b/i
 /** The node does not have the blocks yet. */
 const LAGGING =
-  /beyond (?:the )?(?:current |latest )?head|unknown block|(?:header|block)\b.{0,40}not (?:found|available)|invalid block range|(?:after|greater than|exceeds?) (?:the )?(?:last accepted|latest|current|chain) (?:block|head)|too far in the future|is syncing/i
+  /beyond (?:the )?(?:current |latest )?head|unknown block|block height is \d+ but|(?:header|block)\b.{0,40}not (?:found|available)|invalid block range|(?:after|greater than|exceeds?) (?:the )?(?:last accepted|latest|current|chain) (?:block|head)|too far in the future|is syncing/i
 const TOO_MANY = [
   /more than [\d,]+ (?:results|logs|records|events)/i,
   /too many (?:logs|results|blocks|events)/i,

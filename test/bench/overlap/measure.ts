@@ -76,8 +76,7 @@ export class Measure {
     const session = await this.#store.open({
       pipeline,
       models,
-      sources: ['bench'],
-      forks: false,
+      sources: [{ id: 'bench', historyDepth: 0 }],
       staleMs: 15_000,
       ownershipTimeoutMs: 0,
       signal: new AbortController().signal,
