@@ -5,21 +5,20 @@
 import { createPublicClient, getAddress, http, type Address, type PublicClient } from 'viem'
 import { startAnvil } from '../../test/support/anvil.ts'
 import { deployErc20, erc20Abi } from '../../test/support/erc20.ts'
+import { LiveTraffic } from '../../test/support/live-traffic.ts'
+import { liveBlocks } from './live.ts'
 import { seconds } from './terminal.ts'
 
 export { erc20Abi }
-
-/** Events that the traffic must have caused; what the indexer stores is counted against it. */
-export interface ExpectedRows {
-  readonly transfers: number
-  readonly approvals: number
-}
 
 export interface Chain extends AsyncDisposable {
   readonly url: string
   readonly chainId: number
   readonly token: Address
   readonly fromBlock: number
+  /** The last one that is there at the beginning. */
+  readonly head: number
+  /** The last one to index; above `head` the chain is followed. */
   readonly toBlock: number
   /** Most blocks in one `eth_getLogs`. */
   readonly blocksPerRequest: number
@@ -27,9 +26,10 @@ export interface Chain extends AsyncDisposable {
   readonly client: PublicClient
   /** Calls that the endpoint is given at once while checking. */
   readonly callsAtOnce: number
+  readonly pollingIntervalMs: number
   readonly description: string
-  /** `undefined` for a chain that was not made here. */
-  readonly expected: ExpectedRows | undefined
+  /** What grows and reorganises the chain; `undefined` for one that was not made here. */
+  readonly live: LiveTraffic | undefined
 }
 
 const traffic = { transfers: 24_000, approvals: 8_000, blocks: 300, accounts: 1_500, seed: 7 }
@@ -47,20 +47,21 @@ export async function makeChain(
     const ask = () => anvil.head().then((head) => mined(head, traffic.blocks + 2), ignore)
     timer = setInterval(() => void ask(), 100)
     await unlessAborted(token.populate(traffic), signal)
-    const toBlock = await anvil.head()
-    mined(toBlock, toBlock)
+    const head = await anvil.head()
+    mined(head, head)
     return {
       url: anvil.url,
       chainId: anvil.chainId,
       token: token.address,
       fromBlock: 0,
-      toBlock,
+      head,
+      toBlock: head + liveBlocks,
       blocksPerRequest: 20,
+      pollingIntervalMs: 20,
       client: clientOf(anvil.url, 250),
       callsAtOnce: 1_000,
       description: `anvil, chain ${anvil.chainId}; ${traffic.blocks} blocks of traffic made in ${seconds(performance.now() - began)}`,
-      // the supply is minted, and every account is given its share, by a transfer each
-      expected: { transfers: 1 + traffic.accounts + traffic.transfers, approvals: traffic.approvals },
+      live: new LiveTraffic(anvil, token, { ...traffic, eventsPerBlock: 60 }),
       [Symbol.asyncDispose]: () => anvil.stop(),
     }
   } catch (error) {
@@ -92,12 +93,14 @@ export async function openChain(given: GivenChain): Promise<Chain> {
     chainId,
     token: getAddress(given.token),
     fromBlock,
+    head: toBlock,
     toBlock,
     blocksPerRequest: 1_000,
+    pollingIntervalMs: 1_000,
     client,
     callsAtOnce: 100,
     description: `${new URL(given.rpcUrl).host}, chain ${chainId}`,
-    expected: undefined,
+    live: undefined,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }

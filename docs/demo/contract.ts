@@ -1,12 +1,23 @@
-/** The token as the chain itself has it, asked by `eth_call` in JSON-RPC batches. */
+/** The token as the chain itself has it: state by `eth_call` in JSON-RPC batches, events by `eth_getLogs`. */
 import { BaseError, ContractFunctionZeroDataError, parseAbi, type Address } from 'viem'
-import type { Chain } from './chain.ts'
+import { erc20Abi, type Chain } from './chain.ts'
 
 const views = parseAbi([
   'function balanceOf(address account) view returns (uint256)',
   'function allowance(address owner, address spender) view returns (uint256)',
   'function totalSupply() view returns (uint256)',
 ])
+
+const blocksPerRequest = 50n
+
+/** Each as a line that says all of it. */
+export interface TokenEvents {
+  readonly transfers: readonly string[]
+  readonly approvals: readonly string[]
+}
+
+export const eventLine = (block: number, from: string, to: string, amount: bigint): string =>
+  `${amount} from ${from} to ${to} in block ${block}`
 
 export class Contract {
   readonly #chain: Chain
@@ -48,6 +59,32 @@ export class Contract {
       functionName: 'totalSupply',
       blockNumber: this.#block,
     })
+  }
+
+  /** Every event of the indexed range, by `eth_getLogs`. */
+  async events(): Promise<TokenEvents> {
+    const { client, fromBlock, token } = this.#chain
+    const events: { transfers: string[]; approvals: string[] } = { transfers: [], approvals: [] }
+    for (let from = BigInt(fromBlock); from <= this.#block; from += blocksPerRequest) {
+      const last = from + blocksPerRequest - 1n
+      const toBlock = last < this.#block ? last : this.#block
+      const logs = await client.getContractEvents({
+        abi: erc20Abi,
+        address: token,
+        fromBlock: from,
+        toBlock,
+        strict: true,
+      })
+      for (const { blockNumber, eventName, args } of logs) {
+        const block = Number(blockNumber)
+        if (eventName === 'Transfer') {
+          events.transfers.push(eventLine(block, args.from, args.to, args.value))
+        } else {
+          events.approvals.push(eventLine(block, args.owner, args.spender, args.value))
+        }
+      }
+    }
+    return events
   }
 
   async #balance(account: string, blockNumber: bigint): Promise<bigint> {

@@ -56,6 +56,14 @@ export async function givenDatabase(connectionString: string): Promise<Database>
   }
 }
 
+/** Another session that looks at the accounts for long: until it ends, commits wait for it; handlers do not. */
+export async function slowReader(connectionString: string): Promise<AsyncDisposable> {
+  const client = new pg.Client({ connectionString })
+  await client.connect()
+  await client.query(`BEGIN; LOCK TABLE ${schemaName}.account IN SHARE MODE`)
+  return { [Symbol.asyncDispose]: () => client.end() }
+}
+
 async function versionOf(connectionString: string): Promise<string> {
   const rows = await query(connectionString, [`SHOW server_version`])
   return String(rows[0]?.['server_version']).split(' ')[0] ?? ''

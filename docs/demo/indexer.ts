@@ -1,6 +1,6 @@
 /** The indexer itself: everything that a user of tailrace writes, beside the tables. */
 import { zeroAddress } from 'viem'
-import { createIndexer, keyed, type Db, type Indexer, type Store } from 'tailrace'
+import { createIndexer, keyed, type Block, type Db, type Indexer, type Store } from 'tailrace'
 import { evmSource } from 'tailrace/evm'
 import { erc20Abi, type Chain } from './chain.ts'
 import { account, allowance, approvalEvent, transferEvent } from './schema.ts'
@@ -14,8 +14,12 @@ const tables = {
   approvalEvent,
 }
 
-/** @param reached called with the height of every block that was handled */
-export function erc20Indexer(chain: Chain, store: Store, reached: (block: number) => void): Indexer {
+/** @param handled called with every block that handlers have been through, and its checkpoint */
+export function erc20Indexer(
+  chain: Chain,
+  store: Store,
+  handled: (block: Block, checkpoint: bigint) => void,
+): Indexer {
   return createIndexer({
     name: pipelineName,
     source: evmSource({
@@ -25,6 +29,7 @@ export function erc20Indexer(chain: Chain, store: Store, reached: (block: number
       fromBlock: chain.fromBlock,
       toBlock: chain.toBlock,
       maxBlockRange: chain.blocksPerRequest,
+      pollingIntervalMs: chain.pollingIntervalMs,
     }),
     tables,
     handlers: {
@@ -39,8 +44,8 @@ export function erc20Indexer(chain: Chain, store: Store, reached: (block: number
         db.approvalEvent.insert({ id, ...at(block), owner, spender, amount: value })
       },
     },
-    handleBlock(block, { preloading }) {
-      if (!preloading) reached(block.number)
+    handleBlock(block, { preloading, checkpoint }) {
+      if (!preloading) handled(block, checkpoint)
     },
     store,
     // Far smaller than one would choose for speed: many batches and many commits, so that there is something to see.

@@ -18,6 +18,12 @@ export class Interrupts {
     return this.#stopping.signal
   }
 
+  /** What the first does, beside aborting the signal; at once if it has been. */
+  onFirst(stop: () => Promise<void>): void {
+    if (this.signal.aborted) void stop()
+    else this.signal.addEventListener('abort', () => void stop(), { once: true })
+  }
+
   /** What the second does. */
   onSecond(abort: () => void): void {
     this.#abort = abort

@@ -11,18 +11,25 @@ const cells = 72
 const cellMs = 8
 
 export class Lanes {
+  #offs: readonly (() => void)[] = []
   readonly #handled: Stretch[] = []
   readonly #committed: Stretch[] = []
 
   follow(indexer: Indexer): void {
-    indexer.on('batch.processed', ({ preloadMs, handleMs }) => {
-      const to = performance.now()
-      this.#handled.push({ from: to - preloadMs - handleMs, to })
-    })
-    indexer.on('batch.committed', ({ commitMs }) => {
-      const to = performance.now()
-      this.#committed.push({ from: to - commitMs, to })
-    })
+    this.#offs = [
+      indexer.on('batch.processed', ({ preloadMs, handleMs }) => {
+        const to = performance.now()
+        this.#handled.push({ from: to - preloadMs - handleMs, to })
+      }),
+      indexer.on('batch.committed', ({ commitMs }) => {
+        const to = performance.now()
+        this.#committed.push({ from: to - commitMs, to })
+      }),
+    ]
+  }
+
+  end(): void {
+    for (const off of this.#offs) off()
   }
 
   /** A piece from the middle of the run. */

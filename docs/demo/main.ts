@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: a real chain with a real ERC-20, indexed into a real Postgres; then every balance is compared with the
- * chain's own. Exits with 0 only when all of it agrees.
+ * `npm run demo`: a real chain with a real ERC-20, indexed into a real Postgres while it grows and reorganises; then
+ * every balance is compared with the chain's own. Exits with 0 only when all of it agrees.
  *
  *   DATABASE_URL               your Postgres instead of one from npm (schema `tailrace_demo` is dropped and made anew)
  *   RPC_URL, TOKEN_ADDRESS     your chain and token instead of one made here
@@ -9,12 +9,13 @@
 import { exitCode } from 'tailrace'
 import { postgres } from 'tailrace/postgres'
 import { makeChain, openChain, type Chain } from './chain.ts'
-import { embeddedDatabase, givenDatabase } from './database.ts'
+import { embeddedDatabase, givenDatabase, slowReader } from './database.ts'
 import { erc20Indexer } from './indexer.ts'
 import { Interrupted, Interrupts } from './interrupts.ts'
 import { Lanes } from './lanes.ts'
+import { Live, liveBlocks } from './live.ts'
 import { Progress } from './progress.ts'
-import { reportChecks, reportOutcome, reportStalls } from './report.ts'
+import { reportChecks, reportOutcome, reportReorgs, reportStalls } from './report.ts'
 import { bar, bold, count, cyan, fact, liveLine, red, say } from './terminal.ts'
 import { verify } from './verify.ts'
 
@@ -27,7 +28,8 @@ async function main(interrupts: Interrupts): Promise<number> {
 
   await using chain = await chainFor(interrupts.signal)
   fact('chain', chain.description)
-  fact('token', `${chain.token}, blocks ${count(chain.fromBlock)} to ${count(chain.toBlock)}`)
+  const next = chain.live === undefined ? '' : `, and the next ${liveBlocks} as they come`
+  fact('token', `${chain.token}, blocks ${count(chain.fromBlock)} to ${count(chain.head)}${next}`)
   const databaseUrl = env('DATABASE_URL')
   await using database =
     databaseUrl === undefined ? await embeddedDatabase() : await givenDatabase(databaseUrl)
@@ -37,18 +39,42 @@ async function main(interrupts: Interrupts): Promise<number> {
   const progress = new Progress(chain.fromBlock, chain.toBlock)
   const lanes = new Lanes()
   const store = postgres({ connectionString: database.connectionString, createTables: true })
-  const indexer = erc20Indexer(chain, store, (block) => progress.reached(block))
+  const indexer = erc20Indexer(chain, store, (block, checkpoint) => {
+    progress.reached(block.number)
+    live?.handled(block, checkpoint)
+  })
+  const live =
+    chain.live &&
+    new Live({
+      traffic: chain.live,
+      indexer,
+      holdCommits: () => slowReader(database.connectionString),
+      note: (what) => (progress.note = what),
+      signal: interrupts.signal,
+    })
   progress.follow(indexer)
   lanes.follow(indexer)
   interrupts.onSecond(() => void indexer.abort('interrupted twice'))
-  const outcome = await indexer.run({ signal: interrupts.signal })
+
+  const stopping = new AbortController()
+  const running = indexer.run({ signal: stopping.signal })
+  interrupts.onFirst(async () => {
+    await live?.settled()
+    stopping.abort()
+  })
+  await (live?.backlog(running) ?? running)
+  const backlog = progress.totals(indexer)
+  lanes.end()
+  await live?.follow()
+  const outcome = await running
   interrupts.onSecond(() => process.exit(1))
   progress.end()
 
   reportOutcome(outcome)
   if (outcome.status === 'failed' || outcome.status === 'superseded') return exitCode(outcome)
   lanes.print()
-  reportStalls(indexer.status().stalls, progress)
+  reportStalls(backlog)
+  reportReorgs(live?.reorgs ?? [])
 
   const began = performance.now()
   const verification = await verify(chain, database.connectionString, outcome.status === 'finished')

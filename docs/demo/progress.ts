@@ -1,12 +1,22 @@
 /** The progress line of an indexing run, and its totals, from the indexer's own events and status. */
-import type { Indexer } from 'tailrace'
+import type { Indexer, Stalls } from 'tailrace'
 import { bar, bytes, count, dim, green, liveLine, percent, yellow } from './terminal.ts'
 
+export interface Totals {
+  readonly items: number
+  readonly batches: number
+  readonly commits: number
+  readonly rows: number
+  readonly stalls: Stalls
+}
+
 export class Progress {
-  items = 0
-  batches = 0
-  commits = 0
-  rows = 0
+  /** What goes on, where that is more than going forward. */
+  note: string | undefined
+  #items = 0
+  #batches = 0
+  #commits = 0
+  #rows = 0
   readonly #from: number
   readonly #total: number
   /** Blocks that handlers have been through. */
@@ -25,15 +35,20 @@ export class Progress {
 
   follow(indexer: Indexer): void {
     indexer.on('batch.processed', ({ items }) => {
-      this.items += items
-      this.batches++
+      this.#items += items
+      this.#batches++
     })
     indexer.on('batch.committed', ({ rows }) => {
-      this.rows += rows
-      this.commits++
+      this.#rows += rows
+      this.#commits++
     })
     const began = performance.now()
     this.#line = liveLine(() => this.#draw(indexer, performance.now() - began))
+  }
+
+  totals(indexer: Indexer): Totals {
+    const [items, batches, commits, rows] = [this.#items, this.#batches, this.#commits, this.#rows]
+    return { items, batches, commits, rows, stalls: indexer.status().stalls }
   }
 
   end(): void {
@@ -53,10 +68,10 @@ export class Progress {
     const left = done === 1 ? 'all handled' : done < 0.05 ? '… left' : `${(leftMs / 1_000).toFixed(1)} s left`
     return [
       `  ${bar(frontiers, this.#total)} ${count(this.#handled)}/${count(this.#total)} blocks`,
-      `${count((this.items / elapsedMs) * 1_000)} items/s`,
+      `${count((this.#items / elapsedMs) * 1_000)} items/s`,
       `overlap ${percent(stalls.overlapRatio)}`,
       `staged ${bytes(stagedBytes)}`,
-      left,
+      this.note ?? left,
     ].join(dim(' · '))
   }
 }

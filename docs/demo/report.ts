@@ -1,6 +1,7 @@
 /** What is printed after the run: where its time went, and what the chain says about the result. */
 import type { Outcome, Stalls } from 'tailrace'
-import type { Progress } from './progress.ts'
+import type { Reorg } from './live.ts'
+import type { Totals } from './progress.ts'
 import { bold, count, cyan, dim, fact, green, percent, red, say, seconds, yellow } from './terminal.ts'
 import type { Verification } from './verify.ts'
 
@@ -21,7 +22,7 @@ const commit: Readonly<Record<keyof Stalls['commit'], string>> = {
   rollback: 'undo a fork',
 }
 
-export function reportStalls(stalls: Stalls, { items, batches, commits, rows }: Progress): void {
+export function reportStalls({ items, batches, commits, rows, stalls }: Totals): void {
   say()
   fact(
     'indexed',
@@ -40,6 +41,31 @@ export function reportStalls(stalls: Stalls, { items, batches, commits, rows }: 
     `${bold(percent(stalls.overlapRatio))}: of ${seconds(stalls.commit.commit)} of commits, ${seconds(bothMs)} passed while handlers ran.`,
   )
 }
+
+/** Forks, as the chain made them and the indexer's events told of them. */
+export function reportReorgs(reorgs: readonly Reorg[]): void {
+  if (reorgs.length === 0) return
+  const line = (depth: string, rolledBack: string, dropped: string, took: string) =>
+    `  ${''.padEnd(10)}${depth.padEnd(8)}${rolledBack.padEnd(25)}${dropped.padEnd(25)}${took}`
+  say()
+  fact('reorgs', `${reorgs.length}, at the head, each while a commit was on the wire:`)
+  say()
+  say(dim(line('depth', 'committed, rolled back', 'staged, dropped unsent', 'rollback took')))
+  for (const { depth, committedBlocks, restoredRows, droppedBatches, rollbackMs } of reorgs) {
+    const rows = restoredRows === undefined ? 'rows unknown' : several(restoredRows, 'row')
+    say(
+      line(
+        count(depth),
+        committedBlocks === 0 ? '–' : `${several(committedBlocks, 'block')}, ${rows}`,
+        droppedBatches === 0 ? '–' : several(droppedBatches, 'batch', 'batches'),
+        seconds(rollbackMs),
+      ),
+    )
+  }
+}
+
+const several = (number: number, one: string, many = `${one}s`): string =>
+  `${count(number)} ${number === 1 ? one : many}`
 
 function lane<Doing extends string>(
   name: string,
@@ -66,7 +92,7 @@ export function reportChecks({ block, checks }: Verification, ms: number): boole
     fact('checked', 'nothing was committed, so there is nothing to check')
     return true
   }
-  fact('checked', `against the chain itself, by eth_call at block ${count(block)}, in ${seconds(ms)}`)
+  fact('checked', `against the chain itself, at block ${count(block)}, in ${seconds(ms)}`)
   let isSound = true
   for (const { what, checked, differences, unless } of checks) {
     const isMatch = differences.length === 0
