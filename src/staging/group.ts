@@ -4,7 +4,7 @@
  * new is decided by its *first* change: an insert that the database contradicts fails the commit even when a later
  * change would hide it (H13).
  */
-import { isSafe, type BlockRef } from '../block.ts'
+import type { BlockRef } from '../block.ts'
 import type { Group, Slice, StagedBatch, TableGroup } from './batch.ts'
 import type { Entry, Version } from './entry.ts'
 import type { Row } from './table.ts'

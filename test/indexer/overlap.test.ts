@@ -24,6 +24,9 @@ function recorded(store: Store): { readonly store: Store; readonly flights: Flig
     return {
       resume: session.resume,
       reader: session.reader,
+      get restorableFrom() {
+        return session.restorableFrom
+      },
       async write(group: Group, flushed: () => void) {
         const from = group.batches[0]!.blocks[0]!.checkpoint - 1
         flights.push({ from, upTo: group.upTo, together: ++inTheAir })
@@ -33,6 +36,7 @@ function recorded(store: Store): { readonly store: Store; readonly flights: Flig
           inTheAir--
         }
       },
+      restore: (target) => session.restore(target),
       resolve: () => session.resolve(),
       destroyWriter: () => session.destroyWriter(),
       close: () => session.close(),

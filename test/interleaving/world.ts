@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import fc, { type Scheduler } from 'fast-check'
 import { createIndexer, type Block, type Outcome, type Store } from '../../src/index.ts'
 import { gatedStore, memoryStore, referenceRun } from '../../src/testing/index.ts'
+import { runToItsEnd, scheduledPort, scheduledStore, watchedSession, Wire, type Delays } from './ports.ts'
 import {
   programHandler,
   crowdedOps,
@@ -18,16 +19,12 @@ import {
   type Readings,
 } from '../support/programs.ts'
 
-export interface Case {
+export interface Case extends Delays {
   readonly blocks: readonly Block<ProgramItem>[]
   readonly batchItems: number
   readonly stagedBytes: number
   readonly groupLatencyMs: number
   readonly preload: boolean
-  /** Calls of ports, one after the other: for so many turns of the scheduler each is held up. Then from the first again. */
-  readonly delays: readonly number[]
-  /** The same for answers of the database. */
-  readonly loadDelays: readonly number[]
   /** One after the other, over as many runs as it takes. */
   readonly disturbances: readonly Disturbance[]
 }
@@ -130,9 +127,6 @@ export function inMemory(): StoreUnderTest {
   }
 }
 
-/** A case that takes longer than this will never end. */
-const patienceMs = 15_000
-
 /**
  * Runs the case to its end, over as many runs as it takes, and compares: every value that a handler read, in runs that
  * were cut short as well; the tables each time a commit has landed; the tables at the end of every run.
@@ -201,9 +195,7 @@ function watched(
     casing: store.casing,
     async open(request) {
       const session = await store.open(request)
-      return {
-        resume: session.resume,
-        reader: session.reader,
+      return watchedSession(session, {
         async write(group, flushed) {
           const ended = await session.write(group, flushed)
           if (ended.end !== 'landed') return ended
@@ -218,10 +210,7 @@ function watched(
           }
           return ended
         },
-        resolve: () => session.resolve(),
-        destroyWriter: () => session.destroyWriter(),
-        close: () => session.close(),
-      }
+      })
     },
   }
 }
@@ -237,56 +226,22 @@ async function runOnce(
   mix: Mix,
 ): Promise<Outcome> {
   const differences: unknown[] = []
-  const { store, gates } = gatedStore(watched(under, expected, (error) => differences.push(error)))
+  const differs = (error: unknown) => differences.push(error)
+  const { store, gates } = gatedStore(watched(under, expected, differs))
   const program = programHandler(reads)
-  let called = 0
+  const wire = new Wire(differs)
   let calls = 0
-  let writing = 0
   let failing = false
-  const port = async (label: string) => {
+  const port = scheduledPort(given, schedule, () => {
     const [next] = disturbances
-    if (next !== undefined && calls++ >= next.after) {
-      calls = 0
-      disturbances.shift()
-      disturb(next.what)
-    }
-    const delays = label === 'loaded' ? given.loadDelays : given.delays
-    const turns = delays[called++ % delays.length]!
-    for (let turn = 0; turn < turns; turn++) await schedule.schedule(Promise.resolve(), label)
-  }
-  const scheduled: Store = {
-    casing: store.casing,
-    async open(request) {
-      await port('open')
-      const session = await store.open(request)
-      const { reader } = session
-      const read = async <T>(reading: () => Promise<T>) => {
-        if (writing > 0) mix.commitDuringRead = true
-        await port('load')
-        const rows = await reading()
-        await port('loaded')
-        return rows
-      }
-      return {
-        resume: session.resume,
-        reader: {
-          byKeys: (model, keys) => read(() => reader.byKeys(model, keys)),
-          find: (model, query) => read(() => reader.find(model, query)),
-        },
-        async write(group, flushed) {
-          writing++
-          await port('write')
-          const ended = await session.write(group, flushed)
-          await port('written')
-          writing--
-          return ended
-        },
-        resolve: async () => (await port('resolve'), session.resolve()),
-        destroyWriter: () => session.destroyWriter(),
-        close: async () => (await port('close'), session.close()),
-      }
-    },
-  }
+    if (next === undefined || calls++ < next.after) return
+    calls = 0
+    disturbances.shift()
+    disturb(next.what)
+  })
+  const scheduled = scheduledStore(store, port, wire, () => {
+    if (wire.group !== undefined) mix.commitDuringRead = true
+  })
   const indexer = createIndexer({
     name: 'case',
     source: {
@@ -346,17 +301,7 @@ async function runOnce(
       differences.push(new Error('compute goes on after the first error'))
     }
   })
-  let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`did not end: ${JSON.stringify(indexer.status().lanes)}`))
-    }, patienceMs)
-  })
-  try {
-    const outcome = await Promise.race([schedule.waitFor(indexer.run()), tooLong])
-    if (differences.length > 0) throw differences[0]
-    return outcome
-  } finally {
-    clearTimeout(timer)
-  }
+  const outcome = await runToItsEnd(indexer, schedule)
+  if (differences.length > 0) throw differences[0]
+  return outcome
 }

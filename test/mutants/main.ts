@@ -13,10 +13,13 @@ import { mutants, type Mutant } from './mutants.ts'
 const root = join(import.meta.dirname, '../..')
 const happyPath = 'test/interleaving/happy-path.test.ts'
 const random = 'test/interleaving/random.test.ts'
+const forks = 'test/interleaving/forks.test.ts'
 const exhaustive = 'test/interleaving/exhaustive.test.ts'
 
 /** A mutant may loop for ever; then this ends it. The schedules take a minute by themselves. */
-const patienceMs = { random: 120_000, exhaustive: 400_000 }
+const patienceMs = { random: 120_000, forks: 300_000, exhaustive: 400_000 }
+/** Where a fault shows in few cases. */
+const forksCases = '900'
 
 const { values, positionals: chosen } = parseArgs({
   allowPositionals: true,
@@ -34,6 +37,7 @@ async function runTests(
   folder: string,
   files: readonly string[],
   longestMs: number,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<ReadonlyMap<string, FileRun> | undefined> {
   const args = [
     join(root, 'node_modules/vitest/vitest.mjs'),
@@ -46,7 +50,7 @@ async function runTests(
   const child = spawn(process.execPath, args, {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'ignore'],
-    env: { ...process.env, SEED: values.seed, SHRINK: '0' },
+    env: { ...process.env, SEED: values.seed, SHRINK: '0', ...env },
     // a group of its own: what it has started ends with it
     detached: true,
   })
@@ -96,11 +100,16 @@ async function tryMutant(folder: string, mutant: Mutant): Promise<string> {
     source.replace(mutant.find, () => mutant.replace),
   )
   try {
-    const first = await runTests(folder, [happyPath, random], patienceMs.random)
+    const cases = mutant.forks === true ? forks : random
+    const first =
+      mutant.forks === true
+        ? await runTests(folder, [happyPath, forks], patienceMs.forks, { CASES: forksCases })
+        : await runTests(folder, [happyPath, random], patienceMs.random)
     const happy = first ?? (await runTests(folder, [happyPath], patienceMs.random))
     if (happy?.get(happyPath)?.passed !== true) return 'TOO CRUDE: the happy path fails'
     if (first === undefined) return 'killed: the random cases did not end'
-    if (!first.get(random)!.passed) return `killed by ${first.get(random)!.failure}`
+    if (!first.get(cases)!.passed) return `killed by ${first.get(cases)!.failure}`
+    if (mutant.forks === true) return 'SURVIVED'
     const rest = await runTests(folder, [exhaustive], patienceMs.exhaustive)
     // there a world that hangs is seen as stuck at once: what takes too long is a busy machine
     if (rest === undefined || /timed out/.test(rest.get(exhaustive)!.failure))

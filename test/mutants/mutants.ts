@@ -10,6 +10,8 @@ export interface Mutant {
   readonly file: string
   readonly find: string
   readonly replace: string
+  /** Only programs with forks can find it. */
+  readonly forks?: true
 }
 
 export const mutants: readonly Mutant[] = [
@@ -18,7 +20,7 @@ export const mutants: readonly Mutant[] = [
     id: 'group-takes-later-value',
     breaks: 'H5 H73: a group sends what a later batch wrote',
     file: 'src/staging/group.ts',
-    find: 'while (newest !== undefined && newest.batch.order > lastOrder) newest = newest.older',
+    find: 'while (newest !== undefined && newest.batch.order > upTo) newest = newest.older',
     replace: '',
   },
   {
@@ -53,9 +55,16 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'resolve-believes-the-loss',
     breaks: 'I10 H37: a commit that turns out to have landed is sent again',
-    file: 'src/commit/worker.ts',
-    find: "return land('resolve.landed')",
+    file: 'src/commit/wire-actor.ts',
+    find: "return land('resolve.landed', undefined)",
     replace: "return say({ type: 'resolve.notLanded', retryInMs: 0 })",
+  },
+  {
+    id: 'group-grows-on-its-way',
+    breaks: 'H73: a group that is sent again holds what was staged since',
+    file: 'src/commit/worker.ts',
+    find: 'const group = staging.freeze(batches)',
+    replace: 'const group = staging.freeze(batches && staging.batches.length)',
   },
   // ── how lanes and barriers are counted ──
   {
@@ -186,5 +195,144 @@ export const mutants: readonly Mutant[] = [
     file: 'src/staging/access.ts',
     find: 'for (const id of this.#scope.pendingOf(log)) {',
     replace: 'for (const id of this.#scope.pendingOf(log).slice(0, 0)) {',
+  },
+  // ── what keeps history ──
+  {
+    id: 'nothing-keeps-history',
+    breaks: 'I15: what can still be taken back is collapsed like what cannot',
+    file: 'src/staging/workspace.ts',
+    find: 'blocks.every(isSafe)',
+    replace: 'blocks.length > 0',
+    forks: true,
+  },
+  {
+    id: 'slice-collapses-checkpoints',
+    breaks: 'I15: a batch keeps one value of a row, whichever of its checkpoints a fork goes back to',
+    file: 'src/staging/staging.ts',
+    find: '(batch.collapses || newest.checkpoint === origin.checkpoint)',
+    replace: 'newest.checkpoint > 0',
+    forks: true,
+  },
+  {
+    id: 'slice-of-another-checkpoint',
+    breaks: 'I15: changes keep history under the last checkpoint of their batch',
+    file: 'src/staging/group.ts',
+    find: 'table.add(entry, version, version)',
+    replace: 'if (version === entry.newest) table.add(entry, version, version)',
+    forks: true,
+  },
+  {
+    id: 'history-last-image-wins',
+    breaks: 'H23: of several images of a row the newest is put back',
+    file: 'src/testing/memory-database.ts',
+    find: 'checkpoint <= target || settled.has(row)',
+    replace: 'checkpoint <= target',
+    forks: true,
+  },
+  {
+    id: 'history-pruned-too-far',
+    breaks: 'H22: history of what can still be taken back is pruned',
+    file: 'src/testing/memory-database.ts',
+    find: 'this.#history.filter(({ checkpoint }) => checkpoint > restorableFrom)',
+    replace: 'this.#history.filter(({ checkpoint }) => checkpoint > restorableFrom + 1)',
+    forks: true,
+  },
+  {
+    id: 'safe-point-of-one-source',
+    breaks: 'H70: what one source cannot take back any more is taken for safe, though another can',
+    file: 'src/source/safe-point.ts',
+    find: 'safe = Math.min(safe, open.first?.below ?? Infinity)',
+    replace: "safe = Math.min(safe, (source === 'a' ? open.first?.below : undefined) ?? Infinity)",
+    forks: true,
+  },
+  // ── how far a rollback goes ──
+  {
+    id: 'restore-keeps-one-too-many',
+    breaks: 'I8: a rollback leaves the first orphaned checkpoint',
+    file: 'src/commit/restore-worker.ts',
+    find: 'session.restore(target)',
+    replace: 'session.restore(target + 1)',
+    forks: true,
+  },
+  {
+    id: 'restore-of-staged-only',
+    breaks: 'H21: what is committed above the fork stays',
+    file: 'src/commit/restore-worker.ts',
+    find: 'return target < committed ? session',
+    replace: 'return target < 0 ? session',
+    forks: true,
+  },
+  {
+    id: 'stored-cursor-stays',
+    breaks: 'H25 H69: tables go back, the stored cursors do not: what lies between is lost after a restart',
+    file: 'src/testing/memory-database.ts',
+    find: 'const kept = stored.filter(({ checkpoint }) => checkpoint <= target)',
+    replace: 'const kept = stored',
+    forks: true,
+  },
+  {
+    id: 'sources-not-rewound',
+    breaks: 'H25: the sources of a run go on where they were before the rollback',
+    file: 'src/commit/restore-worker.ts',
+    find: 'feed.rewind(keptUpTo)',
+    replace: '',
+    forks: true,
+  },
+  {
+    id: 'counter-goes-back',
+    breaks: 'I12 H30: checkpoint ids are used again after a rollback and a restart',
+    file: 'src/testing/memory-database.ts',
+    find: 'this.committed = target',
+    replace: 'this.committed = this.counter = target',
+    forks: true,
+  },
+  {
+    id: 'stored-positions-pruned-too-far',
+    breaks: 'H22: the newest safe position of a source is not kept',
+    file: 'src/testing/memory-database.ts',
+    find: 'stored.slice(0, anchor + 1)',
+    replace: 'stored.slice(0, Math.max(1, anchor))',
+    forks: true,
+  },
+  // ── what a fork does to what is staged ──
+  {
+    id: 'straddling-batch-dropped',
+    breaks: 'H31: a batch that straddles the fork goes whole',
+    file: 'src/staging/staging.ts',
+    find: 'if (kept.length === 0) {',
+    replace: 'if (kept.length >= 0) {',
+    forks: true,
+  },
+  {
+    id: 'cut-forgets-nothing',
+    breaks: 'I4: rows that were read or committed above the fork are still known after it',
+    file: 'src/staging/staging.ts',
+    find: 'for (const log of this.tables.values()) log.emptyCache()',
+    replace: '',
+    forks: true,
+  },
+  {
+    id: 'commit-beside-a-fork',
+    breaks: 'I5 H29: a commit starts although a fork is pending',
+    file: 'machines/facts.ts',
+    find: 'if (isEnding(facts) || facts.fork !== null) return false',
+    replace: 'if (isEnding(facts)) return false',
+    forks: true,
+  },
+  {
+    id: 'recalled-group-sent-again',
+    breaks: 'I5 H31: a group whose connection was lost is sent again as it was, though a fork cuts it',
+    file: 'machines/committer.machine.ts',
+    find: 'recalled: ({ context }) => context.recalled,',
+    replace: 'recalled: () => false,',
+    forks: true,
+  },
+  {
+    id: 'ended-survives-a-rollback',
+    breaks: 'H71: a source that had ended is not waited for after a rollback that opens it again',
+    file: 'src/source/pump.ts',
+    find: 'this.#ended = false',
+    replace: '',
+    forks: true,
   },
 ]

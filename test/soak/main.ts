@@ -1,23 +1,43 @@
-/** `npm run soak -- <what> [--seconds N] [--seed N]`: the proofs that take longer than a test run may. */
+/** `npm run soak -- <what> [--seconds N] [--cases N | --rounds N] [--seed N]`: the proofs that take longer than a test run may. */
 import { parseArgs } from 'node:util'
+import { soakCrash } from './crash.ts'
+import { soakFreeze } from './freeze.ts'
+import { soakForks } from './forks.ts'
+import { soakOutage } from './outage.ts'
 import { soakReplay } from './replay.ts'
 import { soakSchedules } from './schedules.ts'
 
-const soaks: Readonly<Record<string, (seconds: number, seed: number | undefined) => Promise<number>>> = {
+type Soak = (seconds: number, seed: number | undefined, cases: number) => Promise<number>
+
+const soaks: Readonly<Record<string, Soak>> = {
+  crash: soakCrash,
+  freeze: soakFreeze,
+  forks: soakForks,
+  outage: soakOutage,
   replay: soakReplay,
   schedules: soakSchedules,
 }
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
+  options: {
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    cases: { type: 'string' },
+    seed: { type: 'string' },
+  },
 })
 const soak = soaks[positionals[0] ?? '']
-const seconds = Number(values.seconds)
-if (soak === undefined || !(seconds > 0)) {
-  console.error(`usage: npm run soak -- <${Object.keys(soaks).join(' | ')}> [--seconds N] [--seed N]`)
+// a round of a rig is a case, too
+const cases = Number(values.cases ?? values.rounds ?? Infinity)
+// asked for cases: then they take as long as they take
+const seconds = Number(values.seconds ?? (cases === Infinity ? 60 : Infinity))
+if (soak === undefined || !(seconds > 0) || !(cases > 0)) {
+  console.error(
+    `usage: npm run soak -- <${Object.keys(soaks).join(' | ')}> [--seconds N] [--cases N | --rounds N] [--seed N]`,
+  )
   process.exitCode = 2
 } else {
-  const failures = await soak(seconds, values.seed === undefined ? undefined : Number(values.seed))
+  const failures = await soak(seconds, values.seed === undefined ? undefined : Number(values.seed), cases)
   process.exitCode = failures === 0 ? 0 : 1
 }

@@ -7,11 +7,15 @@ import { cases, check, inMemory, type Mix } from '../interleaving/world.ts'
 const chunk = 50
 
 /** @returns how many cases differed from the reference */
-export async function soakSchedules(seconds: number, firstSeed: number | undefined): Promise<number> {
+export async function soakSchedules(
+  seconds: number,
+  firstSeed: number | undefined,
+  atMost = Infinity,
+): Promise<number> {
   const until = performance.now() + seconds * 1_000
   const mixes: Mix[] = []
   let failures = 0
-  while (performance.now() < until) {
+  while (performance.now() < until && mixes.length < atMost) {
     const seed = firstSeed ?? randomInt(2 ** 31)
     const property = fc.asyncProperty(cases, fc.scheduler(), async (given, schedule) => {
       mixes.push(await check(given, schedule, inMemory()))

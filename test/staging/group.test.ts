@@ -1,7 +1,7 @@
 /** Batches, the groups they are frozen into, and what a fork or an abort leaves of them. */
 import { integer, pgTable, text } from 'drizzle-orm/pg-core'
 import { describe, expect, test } from 'vitest'
-import { ChangeLog, written } from '../support/change-log.ts'
+import { ChangeLog, slicesOf, written } from '../support/change-log.ts'
 import { DuplicateKey } from '../support/memory-database.ts'
 
 const tables = {
@@ -9,6 +9,7 @@ const tables = {
   event: pgTable('event', { id: text().primaryKey() }),
 }
 const make = (budget?: number) => new ChangeLog(tables, budget)
+const a = (n: number) => ({ id: 'a', n })
 
 describe('a group', () => {
   test('H5, H6, H73: never changes once it is frozen, and a retry is the same, whatever was staged since', async () => {
@@ -39,7 +40,7 @@ describe('a group', () => {
     const retry = log.staging.freeze(2)
     expect(written(retry)).toEqual(expected)
     expect([retry.upTo, retry.rows, retry.bytes]).toEqual([group.upTo, group.rows, group.bytes])
-    expect(retry.tables[0]!.upserts[0]).toBe(group.tables[0]!.upserts[0])
+    expect(retry.slices[0]!.tables[0]!.upserts[0]).toBe(group.slices[0]!.tables[0]!.upserts[0])
     log.workspace.end()
     log.commit(2)
     expect(written(log.staging.freeze(2))).toEqual({
@@ -72,7 +73,7 @@ describe('a group', () => {
 
   test('repeated writes of a key collapse to the last one, across batches and checkpoints', async () => {
     const log = make()
-    log.begin({ count: 2, forkable: true })
+    log.begin({ count: 2 })
     await log.handle((db) => db.account.set({ id: 'a', n: 1 }), { checkpoint: 1 })
     await log.handle((db) => db.account.set({ id: 'a', n: 2 }), { checkpoint: 2 })
     log.workspace.end()
@@ -86,8 +87,156 @@ describe('a group', () => {
     const log = make()
     await log.batch(() => undefined)
     const group = log.staging.freeze(1)
-    expect(group).toMatchObject({ upTo: 1, rows: 0, tables: [], cursors: [{ checkpoint: 1 }], positions: [] })
+    expect(group).toMatchObject({ upTo: 1, rows: 0, slices: [], cursors: [{ checkpoint: 1 }], positions: [] })
+    expect(group.safe).toBeUndefined()
     expect(() => log.staging.freeze(0)).toThrow('an empty group')
+  })
+})
+
+describe('I15: above the safe checkpoint', () => {
+  test('nothing collapses across checkpoints; within one it does, and below the safe checkpoint, too', async () => {
+    const log = make()
+    log.begin({ count: 2, safe: 2 })
+    for (const checkpoint of [1, 2]) await log.handle((db) => db.account.set(a(checkpoint)), { checkpoint })
+    log.workspace.end()
+    await log.batch((db) => db.account.set(a(3)), { safe: 3 })
+    log.begin({ count: 2, safe: 3 })
+    for (const n of [40, 4]) await log.handle((db) => db.account.set(a(n)), { checkpoint: 4 })
+    await log.handle((db) => db.account.set(a(5)), { checkpoint: 5 })
+    log.workspace.end()
+    await log.batch((db) => db.account.set(a(6)), { safe: 3 })
+    const group = log.staging.freeze(4)
+    expect(slicesOf(group)).toEqual([
+      [null, { account: { upserts: [a(3)] } }],
+      [4, { account: { upserts: [a(4)] } }],
+      [5, { account: { upserts: [a(5)] } }],
+      [6, { account: { upserts: [a(6)] } }],
+    ])
+    expect(group).toMatchObject({ upTo: 6, safe: 3, rows: 4, cursors: [{ checkpoint: 6 }] })
+    // of what is safe the newest stays: a fork may go back to it
+    expect(group.positions.map(({ checkpoint }) => checkpoint)).toEqual([3, 4, 5, 6])
+  })
+
+  test('safe, then not, then safe again: slices follow each other as the batches did', async () => {
+    const log = make()
+    await log.batch((db) => db.account.set(a(1)), { safe: 1 })
+    await log.batch((db) => db.account.set(a(2)), { safe: 2 })
+    await log.batch((db) => db.account.set(a(3)), { safe: 2 })
+    await log.batch(() => undefined, { safe: 3 })
+    await log.batch((db) => db.account.set(a(5)), { safe: 5 })
+    await log.batch((db) => db.account.delete('a'), { safe: 6 })
+    const group = log.staging.freeze(6)
+    expect(slicesOf(group)).toEqual([
+      [null, { account: { upserts: [a(2)] } }],
+      [3, { account: { upserts: [a(3)] } }],
+      [null, { account: { deletes: [{ id: 'a' }] } }],
+    ])
+    expect(group.safe).toBe(6)
+    expect(group.positions).toMatchObject([{ checkpoint: 6 }])
+    expect(slicesOf(log.staging.freeze(1))).toEqual([[null, { account: { upserts: [a(1)] } }]])
+  })
+
+  test('H23: set, delete and set again are three changes, and each is there to go back to', async () => {
+    const log = make()
+    await log.batch((db) => db.account.set(a(1)), { safe: 0 })
+    await log.batch((db) => db.account.delete('a'), { safe: 0 })
+    await log.batch((db) => db.account.set(a(3)), { safe: 0 })
+    const group = log.staging.freeze(3)
+    expect(slicesOf(group)).toEqual([
+      [1, { account: { upserts: [a(1)] } }],
+      [2, { account: { deletes: [{ id: 'a' }] } }],
+      [3, { account: { upserts: [a(3)] } }],
+    ])
+    log.staging.cut(2)
+    expect(await log.batch((db) => db.account.get('a'), { safe: 0 })).toBeUndefined()
+    log.commit(2)
+    expect(log.stored('account')).toEqual([])
+  })
+
+  test('H13: what is inserted and deleted in one checkpoint is checked and gone, in its own slice', async () => {
+    const log = make()
+    log.begin({ count: 3, safe: 0 })
+    await log.handle((db) => (db.account.insert(a(1)), db.account.delete('a')), { checkpoint: 1 })
+    await log.handle((db) => db.account.insert(a(2)), { checkpoint: 2 })
+    await log.handle((db) => db.account.delete('a'), { checkpoint: 3 })
+    log.workspace.end()
+    const group = log.staging.freeze(1)
+    expect(slicesOf(group)).toEqual([
+      [1, { account: { inserts: [a(1)], deletes: [{ id: 'a' }] } }],
+      [2, { account: { inserts: [a(2)] } }],
+      [3, { account: { deletes: [{ id: 'a' }] } }],
+    ])
+    expect(group.slices.slice(0, 2).map(({ tables: [table] }) => table!.origins[0])).toMatchObject([
+      { insertedAt: 1 },
+      { insertedAt: 2 },
+    ])
+    log.commit()
+    expect(log.stored('account')).toEqual([])
+  })
+
+  test.each([1, 2])(
+    'H13: a key that only the database knows fails the commit whole, slice %i',
+    async (at) => {
+      const log = make()
+      log.store('account', { id: `new ${at}`, n: 0 })
+      log.begin({ count: 2, safe: 0 })
+      for (const checkpoint of [1, 2]) {
+        await log.handle((db) => db.account.insert({ id: `new ${checkpoint}`, n: 1 }), { checkpoint })
+      }
+      log.workspace.end()
+      expect(() => log.database.apply(log.staging.freeze(1))).toThrow(DuplicateKey)
+      expect(log.stored('account')).toEqual([{ id: `new ${at}`, n: 0 }])
+    },
+  )
+
+  test('H5, H73: a frozen group keeps every slice, whatever is staged, cut or aborted since', async () => {
+    const log = make()
+    await log.batch((db) => db.account.set(a(1)), { safe: 1 })
+    log.begin({ count: 2, safe: 1 })
+    await log.handle((db) => db.account.set(a(2)), { checkpoint: 2 })
+    await log.handle((db) => db.account.set(a(3)), { checkpoint: 3 })
+    log.workspace.end()
+    const group = log.staging.freeze(2)
+    const frozen = slicesOf(group)
+    const expected = [
+      [null, { account: { upserts: [a(1)] } }],
+      [2, { account: { upserts: [a(2)] } }],
+      [3, { account: { upserts: [a(3)] } }],
+    ]
+    expect(frozen).toEqual(expected)
+    await log.batch((db) => db.account.delete('a'), { safe: 3 })
+    log.begin({ safe: 3 })
+    await log.handle((db) => db.account.set(a(5)))
+    expect(slicesOf(group)).toEqual(expected)
+    expect(slicesOf(log.staging.freeze(2))).toEqual(expected)
+    log.workspace.discard()
+    expect(slicesOf(log.staging.freeze(2))).toEqual(expected)
+    log.staging.cut(2)
+    expect(slicesOf(group)).toEqual(expected)
+    expect(slicesOf(log.staging.freeze(2))).toEqual(expected.slice(0, 2))
+  })
+
+  test('of several sources each keeps its cursor, and its newest safe block', () => {
+    const staging = make().staging
+    const blocks: [string, number][] = [
+      ['quiet', 1],
+      ['chain', 1],
+      ['chain', 2],
+      ['quiet', 2],
+      ['chain', 3],
+    ]
+    blocks.forEach(([source, number], index) => {
+      const checkpoint = index + 1
+      const hash = String(number)
+      staging.begin([{ checkpoint, source, number, hash, safe: Math.min(checkpoint, 3) }], checkpoint <= 3)
+      staging.end()
+    })
+    const group = staging.freeze(blocks.length)
+    expect(group.cursors.map(({ source, number }) => [source, number])).toEqual([
+      ['quiet', 2],
+      ['chain', 3],
+    ])
+    expect(group.positions.map(({ checkpoint }) => checkpoint)).toEqual([1, 3, 4, 5])
   })
 })
 
@@ -113,7 +262,7 @@ describe('H13: insert and delete', () => {
     await log.batch((db) => db.account.set({ id: 'a', n: 3 }))
     const group = log.staging.freeze(2)
     expect(written(group)).toEqual({ account: { inserts: [{ id: 'a', n: 3 }] } })
-    expect(group.tables[0]!.origins[0]).toMatchObject({ insertedAt: 1, insertedItem: 4 })
+    expect(group.slices[0]!.tables[0]!.origins[0]).toMatchObject({ insertedAt: 1, insertedItem: 4 })
   })
 
   test.each(['in one batch', 'in two batches of a group'])(
@@ -200,8 +349,8 @@ describe('discard', () => {
     })
     const bytes = log.staging.uncommittedBytes
     const before = written(log.staging.freeze(1))
-    for (const forkable of [false, true]) {
-      log.begin({ count: 2, forkable })
+    for (const safe of [undefined, 0]) {
+      log.begin({ count: 2, ...(safe === undefined ? {} : { safe }) })
       for (const checkpoint of [log.checkpoint - 1, log.checkpoint]) {
         await log.handle(
           (db) => {
@@ -246,7 +395,7 @@ describe('cut', () => {
     const log = make()
     log.store('account', { id: 'a', n: 0 })
     await log.batch((db) => db.account.set({ id: 'a', n: 1 }))
-    log.begin({ count: 3, forkable: true })
+    log.begin({ count: 3, safe: 0 })
     for (const [index, n] of [2, 3, 4].entries()) {
       await log.handle(
         async (db) => {
@@ -258,19 +407,15 @@ describe('cut', () => {
       )
     }
     log.workspace.end()
-    await log.batch((db) => db.account.set({ id: 'a', n: 5 }), { forkable: true })
+    await log.batch((db) => db.account.set({ id: 'a', n: 5 }), { safe: 0 })
     expect(log.staging.cut(3)).toEqual({ dropped: 1, trimmed: 1 })
     expect(log.staging.batches.map((batch) => batch.upTo)).toEqual([1, 3])
     expect(log.staging.cacheBytes).toBe(0)
-    expect(written(log.staging.freeze(2))).toEqual({
-      account: {
-        upserts: [
-          { id: 'a', n: 3 },
-          { id: 'only 2', n: 2 },
-          { id: 'only 3', n: 3 },
-        ],
-      },
-    })
+    expect(slicesOf(log.staging.freeze(2))).toEqual([
+      [null, { account: { upserts: [{ id: 'a', n: 1 }] } }],
+      [2, { account: { upserts: [a(2), { id: 'only 2', n: 2 }] } }],
+      [3, { account: { upserts: [a(3), { id: 'only 3', n: 3 }] } }],
+    ])
     expect(log.staging.freeze(2).cursors).toMatchObject([{ checkpoint: 3 }])
     const asked = log.database.questions.length
     expect(await log.batch((db) => db.account.getMany(['a', 'only 3', 'only 4', 'read']))).toEqual([
@@ -287,8 +432,8 @@ describe('cut', () => {
 
   test('everything, with the commit before it landed and not yet released', async () => {
     const log = make()
-    await log.batch((db) => db.account.set({ id: 'a', n: 1 }), { forkable: true })
-    await log.batch((db) => db.account.set({ id: 'a', n: 2 }), { forkable: true })
+    await log.batch((db) => db.account.set({ id: 'a', n: 1 }), { safe: 0 })
+    await log.batch((db) => db.account.set({ id: 'a', n: 2 }), { safe: 0 })
     log.commit(1)
     expect(log.staging.cut(1)).toEqual({ dropped: 1, trimmed: 0 })
     expect(log.staging.uncommittedBytes).toBe(0)
@@ -299,17 +444,15 @@ describe('cut', () => {
 
   test('what a trimmed batch no longer holds belongs to a later one, once', async () => {
     const log = make()
-    log.begin({ count: 2, forkable: true })
+    log.begin({ count: 2, safe: 0 })
     await log.handle((db) => db.account.insert({ id: 'a', n: 1 }), { checkpoint: 1 })
     await log.handle((db) => db.event.insert({ id: 'e' }), { checkpoint: 2 })
     log.workspace.end()
     log.staging.cut(1)
     await log.batch((db) => db.event.insert({ id: 'e' }))
-    expect(written(log.staging.freeze(1))).toEqual({ account: { inserts: [{ id: 'a', n: 1 }] } })
-    expect(written(log.staging.freeze(2))).toEqual({
-      account: { inserts: [{ id: 'a', n: 1 }] },
-      event: { inserts: [{ id: 'e' }] },
-    })
+    const kept = [1, { account: { inserts: [a(1)] } }]
+    expect(slicesOf(log.staging.freeze(1))).toEqual([kept])
+    expect(slicesOf(log.staging.freeze(2))).toEqual([kept, [null, { event: { inserts: [{ id: 'e' }] } }]])
     log.commit(1)
     expect(written(log.staging.freeze(1))).toEqual({ event: { inserts: [{ id: 'e' }] } })
   })
@@ -317,8 +460,6 @@ describe('cut', () => {
   test('H33: through a batch that was final when it was handled is a clear error', async () => {
     const log = make()
     await log.batch((db) => db.account.set({ id: 'a', n: 1 }), { count: 2 })
-    expect(() => log.staging.cut(1)).toThrow(
-      /A fork at checkpoint 1 cuts batch 1–2.*historyDepth is too small/,
-    )
+    expect(() => log.staging.cut(1)).toThrow(/A fork at checkpoint 1 cuts batch 1–2.*historyDepth/)
   })
 })

@@ -15,8 +15,10 @@ import type { NumberedBlock } from '../../src/source/feed.ts'
 import type { Group } from '../../src/staging/batch.ts'
 import { Staging } from '../../src/staging/staging.ts'
 import { tableModelOf } from '../../src/staging/table-model.ts'
+import type { Row } from '../../src/staging/table.ts'
 import { workspace } from '../../src/staging/workspace.ts'
 import { referenceRun } from '../../src/testing/reference-run.ts'
+import { slicesOf } from '../support/change-log.ts'
 import { MemoryDatabase } from '../support/memory-database.ts'
 import { programHandler, programOps, programTables, type Op, type Readings } from '../support/programs.ts'
 
@@ -33,8 +35,8 @@ interface World {
   readonly blocks: readonly (readonly (readonly Op[])[])[]
   /** Blocks per batch, cyclic. */
   readonly sizes: readonly number[]
-  /** Blocks up to this number cannot fork. */
-  readonly finalBelow: number
+  /** So many blocks, the newest ones, can fork; undefined: none ever. */
+  readonly depth: number | undefined
   readonly budget: number
   readonly preload: boolean
   /** After how many batches, how many blocks are orphaned at most, and what comes instead. */
@@ -54,7 +56,7 @@ const chain = (maxLength: number) =>
 const world: fc.Arbitrary<World> = fc.record({
   blocks: chain(8),
   sizes: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 4 }),
-  finalBelow: fc.constantFrom(0, 0, 3, 1000),
+  depth: fc.constantFrom(undefined, 1, 2, 3, 1000, 1000),
   budget: fc.constantFrom(0, 0, 400, 1000, 3000, 1_000_000),
   preload: fc.boolean(),
   forks: fc.array(
@@ -76,7 +78,7 @@ const world: fc.Arbitrary<World> = fc.record({
 })
 
 test(
-  `I4, I17, H5, H6, H11–H18, H73: a pipelined run reads and writes what a sequential one does (seed ${seed})`,
+  `I4, I15, I17, H5, H6, H11–H18, H73: a pipelined run reads and writes what a sequential one does (seed ${seed})`,
   { timeout: 20_000 + numRuns * 100 },
   async () => {
     await fc.assert(
@@ -84,14 +86,7 @@ test(
         const run = new PipelinedRun(given, schedule)
         await schedule.waitFor(run.done())
         const readings: Readings = new Map()
-        const survived = run.processed
-        const tables = await referenceRun({
-          blocks: survived.map((block) => ({ number: block.number, items: block.items })),
-          tables: programTables,
-          handle: programHandler(readings),
-          handleBlock: (block, context) =>
-            programHandler(readings)(endOf(survived.find(({ number }) => number === block.number)!), context),
-        })
+        const tables = await reference(run.processed, readings)
         for (const [call, value] of readings) expect([call, run.readings.get(call)]).toEqual([call, value])
         expect(run.database.contents()).toEqual(tables)
       }),
@@ -99,6 +94,17 @@ test(
     )
   },
 )
+
+function reference(blocks: readonly Block[], readings: Readings): Promise<Map<string, Row[]>> {
+  const handle = programHandler(readings)
+  return referenceRun({
+    blocks: blocks.map((block) => ({ number: block.number, items: block.items })),
+    tables: programTables,
+    handle,
+    handleBlock: (block, context) =>
+      handle(endOf(blocks.find(({ number }) => number === block.number)!), context),
+  })
+}
 
 function endOf(block: Block): { readonly id: string; readonly ops: readonly Op[] } {
   return { id: `${block.items[0]!.id}/end`, ops: block.ends }
@@ -115,10 +121,14 @@ class PipelinedRun {
   readonly #staging: Staging
   readonly #runner: BatchRunner
   #queue: Block[] = []
+  #running: readonly Block[] = []
   readonly #refs = new Map<Block, BlockRef>()
   #number = 0
   #made = 0
   #checkpoint = 0
+  /** Heights, and checkpoints, that cannot fork any more. */
+  #final = 0
+  #safe = 0
   #committed = 0
   #idle: Promise<void> = Promise.resolve()
   #wireStep = 0
@@ -147,8 +157,10 @@ class PipelinedRun {
     while (this.#queue.length > 0) {
       while (this.#staging.uncommittedBytes > this.#given.budget) await this.#untilChanged()
       const blocks = this.#cut(sizes[batches % sizes.length]!)
+      this.#running = blocks
       while (!(await this.#attempt(blocks, this.#given.aborts[attempts++] === true))) continue
       this.processed.push(...blocks)
+      this.#running = []
       batches++
       this.#commitIfIdle()
       for (const fork of forks) if (fork.after === batches) await this.#fork(fork.depth, fork.blocks)
@@ -177,24 +189,40 @@ class PipelinedRun {
     )
   }
 
-  /** The next batch: never final blocks beside others. */
+  /** The next batch: never blocks that can fork beside others. */
   #cut(size: number): Block[] {
-    const isFinal = (block: Block) => block.number <= this.#given.finalBelow
-    const first = isFinal(this.#queue[0]!)
-    let count = 1
-    while (count < size && count < this.#queue.length && isFinal(this.#queue[count]!) === first) count++
-    const blocks = this.#queue.splice(0, count)
-    this.#number += count
-    for (const block of blocks) {
+    const blocks: Block[] = []
+    let first: boolean | undefined
+    for (const block of this.#queue.slice(0, size)) {
+      const safe = this.#safeAt(block.number)
+      first ??= safe > this.#checkpoint
+      if (first !== safe > this.#checkpoint) break
+      this.#safe = safe
+      const checkpoint = ++this.#checkpoint
       this.#refs.set(block, {
-        checkpoint: ++this.#checkpoint,
+        checkpoint,
         source: 's',
         number: block.number,
-        hash: String(block.number),
-        finalBelow: this.#given.finalBelow,
+        hash: String(checkpoint),
+        ...(this.#given.depth === undefined ? {} : { safe }),
       })
+      blocks.push(block)
     }
+    this.#queue.splice(0, blocks.length)
+    this.#number += blocks.length
     return blocks
+  }
+
+  /** The safe checkpoint when the block of that number is given its own. */
+  #safeAt(number: number): number {
+    const { depth } = this.#given
+    if (depth === undefined) return this.#checkpoint + 1
+    this.#final = Math.max(this.#final, number - depth)
+    if (number <= this.#final) return this.#checkpoint + 1
+    const final = [...this.#refs]
+      .filter(([block]) => this.processed.includes(block) && block.number <= this.#final)
+      .map(([, { checkpoint }]) => checkpoint)
+    return Math.max(this.#safe, ...final)
   }
 
   async #attempt(blocks: readonly Block[], aborted: boolean): Promise<boolean> {
@@ -214,12 +242,10 @@ class PipelinedRun {
 
   async #fork(depth: number, blocks: World['blocks']): Promise<void> {
     await this.#idle
-    const orphans = this.processed
-      .slice(-depth)
-      .filter(
-        (block) =>
-          this.#refs.get(block)!.checkpoint > this.#committed && block.number > this.#given.finalBelow,
-      )
+    const orphans = this.processed.slice(-depth).filter((block) => {
+      const { checkpoint, safe } = this.#refs.get(block)!
+      return checkpoint > this.#committed && safe !== undefined && block.number > this.#final
+    })
     if (orphans.length === 0) return
     this.#staging.cut(this.#refs.get(orphans[0]!)!.checkpoint - 1)
     this.processed = this.processed.slice(0, -orphans.length)
@@ -250,13 +276,26 @@ class PipelinedRun {
         group = this.#staging.freeze(count)
         expect(spelled(group)).toEqual(sent)
       }
-      this.database.apply(group)
+      await this.#apply(group)
       await this.#schedule.schedule(Promise.resolve(), 'answer')
       if (step.end === 'answer lost') await this.#schedule.schedule(Promise.resolve(), 'resolving')
       this.#staging.land(count)
       this.#committed = group.upTo
       this.#changed()
       return
+    }
+  }
+
+  /** After each slice the tables are those of its checkpoint: a fork may go back to it (I15). */
+  async #apply(group: Group): Promise<void> {
+    const tables = new Map<number, unknown>()
+    this.database.apply(group, (checkpoint) => {
+      if (checkpoint !== null) tables.set(checkpoint, this.database.contents())
+    })
+    const blocks = [...this.processed, ...this.#running]
+    for (const [checkpoint, rows] of tables) {
+      const below = blocks.filter((block) => this.#refs.get(block)!.checkpoint <= checkpoint)
+      expect([checkpoint, rows]).toEqual([checkpoint, await reference(below, new Map())])
     }
   }
 
@@ -269,12 +308,5 @@ class PipelinedRun {
 }
 
 function spelled(group: Group): unknown {
-  return structuredClone(
-    group.tables.map(({ model, inserts, upserts, deletes }) => ({
-      table: model.name,
-      inserts,
-      upserts,
-      deletes,
-    })),
-  )
+  return structuredClone(slicesOf(group))
 }

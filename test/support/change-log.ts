@@ -13,8 +13,8 @@ import { MemoryDatabase } from './memory-database.ts'
 
 export interface Blocks {
   readonly count?: number
-  /** Blocks that can fork: nothing of them collapses. */
-  readonly forkable?: boolean
+  /** The pipeline's safe checkpoint as of each of the blocks; left out: no source ever forks. */
+  readonly safe?: number
 }
 
 export class ChangeLog<Tables extends TablesInput> {
@@ -43,7 +43,7 @@ export class ChangeLog<Tables extends TablesInput> {
   }
 
   /** Opens a batch; its checkpoints follow the last ones. */
-  begin({ count = 1, forkable = false }: Blocks = {}): void {
+  begin({ count = 1, safe }: Blocks = {}): void {
     const blocks = Array.from({ length: count }, (): BlockRef => {
       const checkpoint = ++this.#checkpoint
       return {
@@ -51,7 +51,7 @@ export class ChangeLog<Tables extends TablesInput> {
         source: 's',
         number: checkpoint,
         hash: String(checkpoint),
-        ...(forkable ? { finalBelow: 0 } : {}),
+        ...(safe === undefined ? {} : { safe: Math.min(safe, checkpoint) }),
       }
     })
     this.workspace.begin(blocks)
@@ -100,23 +100,35 @@ export class ChangeLog<Tables extends TablesInput> {
   }
 }
 
-/** What a group writes, per table. */
-export function written(
-  group: Group,
-): Record<string, Partial<Record<'inserts' | 'upserts' | 'deletes', Row[]>>> {
-  return Object.fromEntries(
-    group.tables.map(({ model, inserts, upserts, deletes }) => [
-      model.name,
-      Object.fromEntries(
-        Object.entries({ inserts, upserts, deletes })
-          .filter(([, rows]) => rows.length > 0)
-          .map(([step, rows]) => [
-            step,
-            step === 'deletes' ? rows.map((row) => keyPart(model, row)) : [...rows],
-          ]),
-      ),
-    ]),
-  )
+export type WrittenTables = Record<string, Partial<Record<'inserts' | 'upserts' | 'deletes', Row[]>>>
+
+/** What a group without history writes, per table. */
+export function written(group: Group): WrittenTables {
+  const [slice, ...others] = slicesOf(group)
+  if (slice === undefined) return {}
+  const [checkpoint, tables] = slice
+  if (checkpoint !== null || others.length > 0) throw new Error('the group keeps history')
+  return tables
+}
+
+/** What a group writes, slice by slice. */
+export function slicesOf({ slices }: Group): (readonly [checkpoint: number | null, WrittenTables])[] {
+  return slices.map(({ checkpoint, tables }) => [
+    checkpoint,
+    Object.fromEntries(
+      tables.map(({ model, inserts, upserts, deletes }) => [
+        model.name,
+        Object.fromEntries(
+          Object.entries({ inserts, upserts, deletes })
+            .filter(([, rows]) => rows.length > 0)
+            .map(([step, rows]) => [
+              step,
+              step === 'deletes' ? rows.map((row) => keyPart(model, row)) : [...rows],
+            ]),
+        ),
+      ]),
+    ),
+  ])
 }
 
 function keyPart(model: TableModel, row: Row): Row {

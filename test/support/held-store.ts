@@ -1,8 +1,8 @@
 /**
- * A store under a gated one: what it opened is kept back, each group waits to be executed, and its fate can be chosen:
- * executed, refused, deferred, lost. Whatever is executed, the real store executes.
+ * A store under a gated one: what it opened is kept back, each flight (a group, a rollback) waits to be executed, and its
+ * fate can be chosen: executed, refused, deferred, lost. Whatever is executed, the real store executes.
  */
-import type { ResolveEnd, Store, StoreSession, WriteEnd } from '../../src/commit/store.ts'
+import type { ResolveEnd, RestoreEnd, Store, StoreSession, WriteEnd } from '../../src/commit/store.ts'
 import type { Group } from '../../src/staging/batch.ts'
 import { FatalError, RetryableError } from '../../src/errors.ts'
 import { Gate } from '../../src/testing/index.ts'
@@ -12,16 +12,20 @@ export type Fate = 'executed' | 'refused' | 'deferred' | 'lost'
 export class HeldStore {
   /** The store is open; the answer is held back. Failing it: it could not be opened. */
   readonly opened = new Gate('opened')
-  /** A group is in the kernel, and not executed yet. */
+  /** A group or a rollback is in the kernel, and not executed yet. */
   readonly executing = new Gate('executing')
   readonly store: Store
   /** What becomes of a group that passes. */
   fate: (group: Group) => Fate | Promise<Fate> = () => 'executed'
-  /** What a question about the last write is answered, instead of the truth. */
+  /** What becomes of a rollback that passes. */
+  restoreFate: () => Fate | Promise<Fate> = () => 'executed'
+  /** What a question about the last flight is answered, instead of the truth. */
   resolution: ResolveEnd | undefined
   /** Last checkpoint in the database. */
   executedUpTo = 0
   sessions = 0
+  /** The owner's own heart finds that another has the pipeline. */
+  lose: () => void = () => undefined
   #flushed: () => void = () => undefined
 
   constructor(store: Store) {
@@ -31,6 +35,7 @@ export class HeldStore {
       casing: store.casing,
       open: async (request) => {
         const session = await store.open(request)
+        this.lose = () => request.superseded?.(null)
         this.sessions++
         this.executedUpTo = session.resume.committed
         try {
@@ -55,10 +60,25 @@ export class HeldStore {
     return {
       resume: session.resume,
       reader: session.reader,
-      write: (group, flushed) => {
+      get restorableFrom() {
+        return session.restorableFrom
+      },
+      write: async (group, flushed) => {
         this.#flushed = flushed
         isDestroyed.is = false
-        return this.#write(session, group, isDestroyed)
+        const unexecuted = await this.#unexecuted(() => this.fate(group), isDestroyed)
+        if (unexecuted !== undefined) return unexecuted
+        const ended = await session.write(group, () => undefined)
+        if (ended.end === 'landed') this.executedUpTo = group.upTo
+        return ended
+      },
+      restore: async (target): Promise<RestoreEnd> => {
+        isDestroyed.is = false
+        const unexecuted = await this.#unexecuted(() => this.restoreFate(), isDestroyed)
+        if (unexecuted !== undefined) return unexecuted
+        const ended = await session.restore(target)
+        if (ended.end === 'landed') this.executedUpTo = target
+        return ended
       },
       resolve: () => (this.resolution === undefined ? session.resolve() : Promise.resolve(this.resolution)),
       destroyWriter: () => {
@@ -72,14 +92,14 @@ export class HeldStore {
     }
   }
 
-  async #write(
-    session: StoreSession,
-    group: Group,
+  /** @returns how a flight ended that the database never saw; undefined: it is to be executed */
+  async #unexecuted(
+    fateOf: () => Fate | Promise<Fate>,
     isDestroyed: { readonly is: boolean },
-  ): Promise<WriteEnd> {
+  ): Promise<Exclude<WriteEnd, { end: 'landed' }> | undefined> {
     await this.executing.enter()
     if (isDestroyed.is) return { end: 'lost', error: new Error('the socket was destroyed') }
-    const fate = await this.fate(group)
+    const fate = await fateOf()
     switch (fate) {
       case 'refused':
         return { end: 'refused', error: new FatalError('REPLAY_REFUSED', 'refused') }
@@ -88,12 +108,9 @@ export class HeldStore {
       case 'lost':
         return { end: 'lost', error: new Error('the connection was lost') }
       case 'executed':
-        break
+        return undefined
       default:
         throw new Error(`unreachable: ${String(fate satisfies never)}`)
     }
-    const ended = await session.write(group, () => undefined)
-    if (ended.end === 'landed') this.executedUpTo = group.upTo
-    return ended
   }
 }

@@ -9,6 +9,8 @@ export interface Child extends AsyncDisposable {
   begin(task: Task): Promise<void>
   until<T extends Said['type']>(type: T): Promise<Extract<Said, { type: T }>>
   stop(): void
+  /** See `Task.fork.whenTold`. */
+  fork(): void
   kill(): Promise<void>
   /** The signal it died of; null: it ended by itself. */
   readonly exited: Promise<NodeJS.Signals | null>
@@ -54,6 +56,7 @@ export function startChild(): Child {
     },
     until,
     stop: () => void child.send('stop'),
+    fork: () => void child.send('fork'),
     kill,
     exited,
     [Symbol.asyncDispose]: kill,

@@ -231,7 +231,8 @@ export async function createWorld(options: Partial<PostgresOptions> = {}): Promi
   }
 }
 
-async function rowsOf(pool: pg.Pool): Promise<Map<string, Record<string, unknown>[]>> {
+/** Every row of every table of the program, in key order. */
+export async function rowsOf(pool: pg.Pool): Promise<Map<string, Record<string, unknown>[]>> {
   const db = drizzle(pool)
   const all = new Map<string, Record<string, unknown>[]>()
   for (const [name, table] of Object.entries({ account, transfer, board, allowance }) as [

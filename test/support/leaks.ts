@@ -1,4 +1,4 @@
-/** What a run left behind (I16): handles of the process, and actors that are still alive. */
+/** What a run left behind (I16): handles and threads of the process, and actors that are still alive. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { AnyActorRef, InspectionEvent } from 'xstate'
 
@@ -17,7 +17,15 @@ function count(): Map<string, number> {
   for (const kind of process.getActiveResourcesInfo()) {
     if (!ignored.has(kind)) kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
   }
+  kinds.set('Thread', threads())
   return kinds
+}
+
+/** Worker threads that are alive; an unreferenced one is no active resource. */
+function threads(): number {
+  const { report } = process as unknown as { report: { excludeNetwork?: boolean; getReport(): unknown } }
+  report.excludeNetwork = true
+  return (report.getReport() as { readonly workers: readonly unknown[] }).workers.length
 }
 
 export interface Handles {

@@ -1,5 +1,5 @@
 /** A database as naive as can be: a map per table, changed by whole groups, read at moments that the test chooses. */
-import type { Group } from '../../src/staging/batch.ts'
+import type { Group, TableGroup } from '../../src/staging/batch.ts'
 import { comparator, parseOrder } from '../../src/staging/order.ts'
 import type { FindQuery, Reader } from '../../src/staging/reader.ts'
 import { handedOut, keyIdOfRow } from '../../src/staging/table-row.ts'
@@ -47,20 +47,36 @@ export class MemoryDatabase implements Reader {
     return copies
   }
 
-  /** @throws DuplicateKey, and then nothing of the group is there */
-  apply(group: Group): void {
-    for (const { model, inserts } of group.tables) {
-      for (const row of inserts) {
-        if (this.#rows.get(model)!.has(keyIdOfRow(model, row))) {
-          throw new DuplicateKey(`${model.name} ${String(keyIdOfRow(model, row))}`)
-        }
+  /**
+   * @param written called after each slice
+   * @throws DuplicateKey, and then nothing of the group is there
+   */
+  apply(group: Group, written: (checkpoint: number | null) => void = () => undefined): void {
+    const before = new Map([...this.#rows].map(([model, rows]) => [model, new Map(rows)]))
+    try {
+      for (const { checkpoint, tables } of group.slices) {
+        for (const table of tables) this.#applyTable(table)
+        written(checkpoint)
       }
+    } catch (error) {
+      for (const [model, rows] of before) {
+        const now = this.#rows.get(model)!
+        now.clear()
+        for (const [id, row] of rows) now.set(id, row)
+      }
+      throw error
     }
-    for (const { model, inserts, upserts, deletes } of group.tables) {
-      const rows = this.#rows.get(model)!
-      for (const row of [...inserts, ...upserts]) rows.set(keyIdOfRow(model, row), fresh(model, row))
-      for (const row of deletes) rows.delete(keyIdOfRow(model, row))
+  }
+
+  #applyTable({ model, inserts, upserts, deletes }: TableGroup): void {
+    const rows = this.#rows.get(model)!
+    for (const row of inserts) {
+      const id = keyIdOfRow(model, row)
+      if (rows.has(id)) throw new DuplicateKey(`${model.name} ${String(id)}`)
+      rows.set(id, fresh(model, row))
     }
+    for (const row of upserts) rows.set(keyIdOfRow(model, row), fresh(model, row))
+    for (const row of deletes) rows.delete(keyIdOfRow(model, row))
   }
 
   /** Puts a row there that nobody staged. */

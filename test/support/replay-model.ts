@@ -25,7 +25,6 @@ export type Reason =
   | 'regions'
   | 'between two words of one turn'
   | 'a word that crosses a command'
-  | 'rollback of what is committed'
   | 'a rollback that goes wrong'
   | 'read-ahead full or with room again'
   | 'frames flushed twice'
@@ -85,12 +84,15 @@ export function nextInTurn(state: ModelState<World>): string | null {
   if (lanes === null) return null
   const { batchFailed, sourceFailed } = world as Partial<ReplayWorld>
   const facts = factsOf(state)
-  if (lanes.control === 'failing' && !timers.some((id) => id.includes('failDeadline'))) {
+  const isDue = !timers.some((id) => id.includes('failDeadline'))
+  if (lanes.control === 'failing' && isDue) {
     if (world.sources === 'closing') return 'source.closed'
     if (world.computer === 'cancelling') return 'batch.cancelled'
     return 'xstate.done.actor.committer'
   }
-  if (world.restorer !== null) return 'xstate.done.actor.restorer'
+  if (lanes.control === 'rollingBack.halting' && isDue) return 'xstate.done.actor.restorer'
+  // a rollback of what is committed goes over the wire
+  if (world.restorer !== null && !isBeyond(facts)) return 'xstate.done.actor.restorer'
   if (world.computer === 'cancelling' && (facts.running === null || batchFailed === true)) {
     return 'batch.cancelled'
   }
@@ -133,7 +135,7 @@ export function reasonAgainst(state: ModelState<World>, event: ModelEvent): Reas
       return againstCommit(event['output'] as CommitOutcome, told, batches)
     }
     case 'xstate.done.actor.restorer':
-      return againstRollback(event['output'] as CommitOutcome, factsOf(state))
+      return againstRollback(event['output'] as CommitOutcome, world.restorer!.told, factsOf(state))
     default:
       return null
   }
@@ -154,11 +156,12 @@ function againstCommit(output: CommitOutcome, told: readonly string[], batches: 
   return null
 }
 
-function againstRollback({ status, inDoubt, error }: CommitOutcome, facts: IndexerFacts): Reason | null {
-  const isBeyond = facts.fork !== null && facts.fork < facts.committed
-  if (isBeyond) {
-    if (status === 'committed') return 'rollback of what is committed'
-    return status === 'failed' && error !== null && inDoubt === null ? null : 'a rollback that goes wrong'
-  }
-  return status === 'committed' ? null : 'a rollback that goes wrong'
+function againstRollback(output: CommitOutcome, told: readonly string[], facts: IndexerFacts): Reason | null {
+  if (isBeyond(facts)) return againstCommit(output, told, 1)
+  return output.status === 'committed' ? null : 'a rollback that goes wrong'
+}
+
+/** Something committed lies above the fork. */
+export function isBeyond({ fork, committed }: IndexerFacts): boolean {
+  return fork !== null && fork < committed
 }

@@ -1,7 +1,7 @@
 /** The paths of a replay: the shortest way to every state and through every transition, and random ones. */
 import { indexerMachine } from '../../machines/indexer.machine.ts'
 import type { CommitOutcome } from '../../machines/outcome.ts'
-import { factsOf, type Bounds } from './model-indexer.ts'
+import type { Bounds } from './model-indexer.ts'
 import {
   begin,
   createStepper,
@@ -50,7 +50,7 @@ export function randomPath(model: Model<ReplayWorld>, random: () => number, leng
     const events = eventsOf(model, state)
     if (events.length === 0) break
     // what ends the run is rare, so that paths are long
-    const calm = events.filter((event) => !endsRun(state, event))
+    const calm = events.filter((event) => !endsRun(event))
     const among = calm.length > 0 && random() < 0.98 ? calm : events
     const event = among[Math.floor(random() * among.length)]!
     const { after } = follow(model, stepper, state, event)
@@ -60,11 +60,10 @@ export function randomPath(model: Model<ReplayWorld>, random: () => number, leng
   return steps
 }
 
-function endsRun(state: ReplayState, event: ModelEvent): boolean {
+function endsRun(event: ModelEvent): boolean {
   const output = event['output'] as CommitOutcome | undefined
   if (output !== undefined) return output.status === 'failed' || output.status === 'superseded'
-  if (event.type === 'source.fork') return (event['target'] as number) < factsOf(state).committed
-  return /^(stop|abort|source\.ended|.*failed|.*Deadline.*)$/.test(event.type)
+  return /^(stop|abort|ownership\.lost|source\.ended|.*failed|.*Deadline.*)$/.test(event.type)
 }
 
 /** How many transitions of the whole walk are replayed, and why the others are not. */

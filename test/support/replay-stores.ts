@@ -4,7 +4,8 @@ import { postgres } from '../../src/commit/postgres.ts'
 import { silentLog } from '../../src/log.ts'
 import { tableModelOf } from '../../src/staging/table-model.ts'
 import { memoryStore } from '../../src/testing/index.ts'
-import { replayName, replayTables, type StoreUnderReplay } from './replay-world.ts'
+import { replayName, replayTables } from './replay-blocks.ts'
+import type { StoreUnderReplay } from './replay-world.ts'
 
 export function replayedInMemory(): StoreUnderReplay {
   const store = memoryStore()
@@ -16,6 +17,7 @@ export function replayedInMemory(): StoreUnderReplay {
         pipeline: replayName,
         models: Object.entries(replayTables).map(([name, table]) => tableModelOf(name, table, {})),
         sources: [],
+        staleMs: 15_000,
         ownershipTimeoutMs: 0,
         signal: new AbortController().signal,
         log: silentLog,

@@ -1,0 +1,99 @@
+/** Behind pgbouncer with transaction pooling: no session is ours, no backend either; everything else holds. */
+import { afterAll, beforeAll, expect, test, type TestContext } from 'vitest'
+import { createIndexer, memorySource } from '../../src/index.ts'
+import { Processes } from '../crash/rig/round.ts'
+import { endedWell, freezeRound, Scene } from '../crash/rig/standby.ts'
+import { blocksOf, createWorld, expected, handlers, tables } from '../support/indexers.ts'
+import { handlesBefore } from '../support/leaks.ts'
+import { findPgbouncer, startPgbouncer, type Pgbouncer } from '../support/pgbouncer.ts'
+import { createDatabase, serverUrl } from '../support/postgres.ts'
+
+let pooler: Pgbouncer | undefined
+let reason = ''
+const processes = new Processes()
+
+beforeAll(async () => {
+  const binary = await findPgbouncer()
+  if (typeof binary === 'string') reason = binary
+  else pooler = await startPgbouncer(binary, serverUrl())
+}, 120_000)
+
+afterAll(async () => {
+  await processes[Symbol.asyncDispose]()
+  await pooler?.[Symbol.asyncDispose]()
+})
+
+function needed({ skip }: TestContext): Pgbouncer {
+  if (pooler === undefined) skip(reason)
+  return pooler!
+}
+
+test('a run, stopped and resumed: the tables of one sequential run; the row names no backend', async (context) => {
+  const { through } = needed(context)
+  await using world = await createWorld()
+  const blocks = blocksOf(80, 5)
+  await world.query('SELECT 1')
+  const handles = handlesBefore()
+  const indexer = createIndexer({
+    name: 'pooled',
+    source: memorySource({ id: 'm', blocks }),
+    tables,
+    handlers,
+    store: world.plainStore({ connectionString: through(world.connectionString) }),
+    limits: { batchItems: 10, groupLatencyMs: 5, stagedBytes: 5_000 },
+  })
+  let stops = 1
+  indexer.on('batch.committed', () => {
+    if (stops-- > 0) void indexer.stop()
+  })
+  const first = await indexer.run()
+  expect(first.status).toBe('stopped')
+  expect(first.committed).toBeLessThan(80n)
+  expect(await indexer.run()).toMatchObject({ status: 'finished', committed: 80n })
+  expect(await world.rows()).toEqual(await expected(blocks))
+  expect(await world.pipeline('pooled')).toMatchObject({ backendPid: null, token: null })
+  await world.query('SELECT 1')
+  expect(await handles.left()).toEqual({})
+})
+
+test('I9, H39: the owner is frozen, and succeeded once it is stale', async (context) => {
+  const { through } = needed(context)
+  const createPooled = async () => {
+    const { connectionString, drop } = await createDatabase()
+    return { connectionString: through(connectionString), drop }
+  }
+  await freezeRound(undefined, { createDatabase: createPooled }, processes)
+})
+
+test('a holder that was killed is succeeded at once: its process is no more', async (context) => {
+  const { through } = needed(context)
+  await using database = await createDatabase()
+  await using scene = new Scene(through(database.connectionString), processes)
+  const owner = await scene.owner({ staleMs: 600_000 })
+  await owner.process.kill()
+  const next = scene.begin({ staleMs: 600_000 })
+  await next.process.until('taken')
+  next.process.stop()
+  endedWell(await next.ended, 'stopped')
+})
+
+test('settings that the role does not have by itself: POOLER_SETTINGS says what to run', async (context) => {
+  const { through } = needed(context)
+  await using world = await createWorld()
+  const name = new URL(world.connectionString).pathname.slice(1)
+  await world.query(`ALTER DATABASE "${name}" SET statement_timeout = '5s'`)
+  await world.query(`ALTER DATABASE "${name}" SET default_transaction_isolation = 'serializable'`)
+  const indexer = createIndexer({
+    name: 'pooled',
+    source: memorySource({ id: 'm', blocks: blocksOf(2, 2) }),
+    tables,
+    handlers,
+    store: world.plainStore({ connectionString: through(world.connectionString) }),
+  })
+  const outcome = await indexer.run()
+  expect(outcome).toMatchObject({ status: 'failed', error: { code: 'POOLER_SETTINGS', phase: 'opening' } })
+  if (outcome.status === 'failed') {
+    expect(outcome.error.message).toContain('ALTER ROLE "postgres" SET statement_timeout = \'0\';')
+    expect(outcome.error.message).toContain("SET default_transaction_isolation = 'read committed';")
+  }
+})
