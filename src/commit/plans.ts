@@ -41,8 +41,10 @@ export const installedVersion = `SELECT to_regclass('tailrace.meta') IS NOT NULL
 export const readVersion = `SELECT version FROM tailrace.meta`
 export const writeVersion = `WITH gone AS (DELETE FROM tailrace.meta) INSERT INTO tailrace.meta VALUES ($1)`
 
-/** $1 name */
-export const addPipeline = `INSERT INTO tailrace.pipelines (name) VALUES ($1) ON CONFLICT DO NOTHING`
+/** $1 name. Only where there is none: a conflict would wait for whatever holds the row, a frozen owner's commit included. */
+export const addPipeline = `
+  INSERT INTO tailrace.pipelines (name)
+  SELECT $1 WHERE NOT EXISTS (SELECT FROM tailrace.pipelines WHERE name = $1) ON CONFLICT DO NOTHING`
 
 /**
  * $1 name. What tells whether its owner lives, by the database's clock alone: `silent_ms` since its last heartbeat (or since

@@ -181,8 +181,12 @@ export class PostgresSession implements StoreSession {
       const client = await connectClient(connection, applicationName, signal, () => undefined)
       const leave = () => destroyClient(client)
       signal.addEventListener('abort', leave, { once: true })
-      owner = await readHolder(client, pipeline).finally(() => endClient(client))
-      signal.removeEventListener('abort', leave)
+      try {
+        owner = await readHolder(client, pipeline)
+      } finally {
+        signal.removeEventListener('abort', leave)
+        await endClient(client)
+      }
     } catch {
       // that it is lost is certain; who has it would only be good to know
     }

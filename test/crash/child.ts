@@ -5,8 +5,8 @@
 import { createIndexer, memorySource } from '../../src/index.ts'
 import { postgres } from '../../src/commit/postgres.ts'
 import type { Store } from '../../src/commit/store.ts'
-import { gatedStore } from '../../src/testing/index.ts'
-import { blocksOf, handlers, tables } from '../support/indexers.ts'
+import { gatedStore, simulatedChain, type SimulatedChain } from '../../src/testing/index.ts'
+import { blocksOf, handlers, tables, type Item } from '../support/indexers.ts'
 
 export interface Task {
   readonly connectionString: string
@@ -19,15 +19,29 @@ export interface Task {
   readonly die?: { readonly at: Point; readonly nth: number } | undefined
   /** Holds its first commit back, and says so. */
   readonly holds?: boolean | undefined
+  /** Its source is a chain; once every block is committed, and that is said, those above are orphaned. */
+  readonly fork?:
+    | {
+        readonly above: number
+        readonly blocks: number
+        /** Not before it is told. */
+        readonly whenTold?: boolean | undefined
+      }
+    | undefined
 }
 
 export const points = ['item', 'processed', 'sent', 'flushed', 'answered', 'committed'] as const
-/** `sent`: its frames were handed to the socket in this very turn. `answered`: nobody was told yet. */
-export type Point = (typeof points)[number]
+export const rollbackPoints = ['restoring', 'restored', 'rolledBack'] as const
+/**
+ * `sent`, `restoring`: its frames were handed to the socket in this very turn. `answered`, `restored`: nobody was told
+ * yet.
+ */
+export type Point = (typeof points)[number] | (typeof rollbackPoints)[number]
 
 export type Said =
   | { readonly type: 'ready' }
   | { readonly type: 'holding' }
+  | { readonly type: 'forkable' }
   | {
       readonly type: 'ended'
       readonly status: string
@@ -36,6 +50,23 @@ export type Said =
     }
 
 const say = (said: Said) => process.send?.(said)
+
+/** The same blocks, with the same hashes, in every process. */
+export function chainOf({ blocks, itemsPerBlock, seed, fork }: Task): {
+  readonly chain: SimulatedChain<Item>
+  fork(): void
+} {
+  const chain = simulatedChain<Item>({ id: 'm', historyDepth: blocks })
+  chain.append(blocksOf(blocks, itemsPerBlock, { seed }))
+  return {
+    chain,
+    fork() {
+      if (fork === undefined) return
+      const others = { from: fork.above + 1, seed: seed + 1, tag: 'b' }
+      chain.fork({ above: fork.above, blocks: blocksOf(fork.blocks, itemsPerBlock, others) })
+    },
+  }
+}
 
 async function work(task: Task): Promise<void> {
   const counts = new Map<Point, number>()
@@ -47,9 +78,13 @@ async function work(task: Task): Promise<void> {
   const { store, gates } = gatedStore(
     deadly(postgres({ connectionString: task.connectionString, createTables: true }), pass),
   )
+  const { chain, fork } = chainOf(task)
   const indexer = createIndexer({
     name: task.name,
-    source: memorySource({ id: 'm', blocks: blocksOf(task.blocks, task.itemsPerBlock, { seed: task.seed }) }),
+    source:
+      task.fork === undefined
+        ? memorySource({ id: 'm', blocks: blocksOf(task.blocks, task.itemsPerBlock, { seed: task.seed }) })
+        : chain.source,
     tables,
     handlers: {
       async transfer(item, context) {
@@ -69,8 +104,15 @@ async function work(task: Task): Promise<void> {
     ownership: { timeoutMs: 20_000 },
   })
   indexer.on('batch.processed', () => pass('processed'))
-  indexer.on('batch.committed', () => pass('committed'))
+  indexer.on('batch.committed', ({ checkpoint }) => {
+    pass('committed')
+    if (task.fork === undefined || checkpoint !== BigInt(task.blocks)) return
+    say({ type: 'forkable' })
+    if (task.fork.whenTold !== true) fork()
+  })
+  indexer.on('rollback.committed', () => pass('rolledBack'))
   process.on('message', (told) => {
+    if (told === 'fork') fork()
     if (told !== 'stop') return
     gates.write.release()
     void indexer.stop()
@@ -97,6 +139,9 @@ function deadly(store: Store, pass: (at: Point) => void): Store {
       return {
         resume: session.resume,
         reader: session.reader,
+        get restorableFrom() {
+          return session.restorableFrom
+        },
         async write(group, flushed) {
           const writing = session.write(group, () => {
             pass('flushed')
@@ -105,6 +150,13 @@ function deadly(store: Store, pass: (at: Point) => void): Store {
           pass('sent')
           const ended = await writing
           pass('answered')
+          return ended
+        },
+        async restore(target) {
+          const restoring = session.restore(target)
+          pass('restoring')
+          const ended = await restoring
+          pass('restored')
           return ended
         },
         resolve: () => session.resolve(),

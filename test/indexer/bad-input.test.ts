@@ -298,7 +298,9 @@ test('a source that is gone from a pipeline', async () => {
     source: memorySource({ id: 'other', blocks: numbered(1) }),
   })
   expect(error.code).toBe('SHAPE_CHANGED')
-  expect(error.message).toMatch(/source 'm' was indexed and is not there any more \(there is 'other'\).*Give it back/)
+  expect(error.message).toMatch(
+    /source 'm' was indexed and is not there any more \(there is 'other'\).*Give it back/,
+  )
 })
 
 // ── handlers ────────────────────────────────────────────────────────────────────────────────────────────────

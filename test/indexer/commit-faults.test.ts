@@ -450,3 +450,65 @@ test('H34: a transient refusal that outlasts commitDeadlineMs fails with its own
   expect(outcome.error.message).toContain('never')
   expect(outcome).not.toHaveProperty('inDoubt')
 })
+
+test('H36, a group that kills its backend three times is split, not looped: the sound prefix lands', async () => {
+  await using world = await createWorld()
+  const indexer = createIndexer({
+    name: 'killer',
+    source: memorySource({ id: 'm', blocks: numbered(2) }),
+    tables: { row },
+    handle: setRow,
+    store: world.store,
+    limits: { batchItems: 1, groupLatencyMs: 1_000_000, commitDeadlineMs: 4_000 },
+  })
+  const events = watch(indexer)
+  world.gates.write.hold()
+  const running = indexer.run()
+  await events.until('batch.processed', ({ checkpoint }) => checkpoint === 2n)
+  await world.query(`CREATE FUNCTION deadly(value integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    IF value = 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; RETURN true; END $$`)
+  await world.query('ALTER TABLE "row" ADD CONSTRAINT lethal CHECK (deadly(value))')
+  world.gates.write.release()
+  const outcome = failedOf(await running)
+  expect(outcome).toMatchObject({
+    committed: 1n,
+    processed: 2n,
+    error: { code: 'CONNECTION_LOST', phase: 'commit', cause: { code: '57P01' } },
+  })
+  expect(outcome.error.message).toContain('terminating connection due to administrator command')
+  expect(await world.query('SELECT id FROM "row"')).toEqual([{ id: 1 }])
+  // three times together, then alone, and again until the deadline
+  expect(events.of('commit.retrying').length).toBeGreaterThan(4)
+  expect(events.of('batch.committed').map(({ checkpoint }) => checkpoint)).toEqual([1n])
+  await world.query('ALTER TABLE "row" DROP CONSTRAINT lethal')
+  expect(await indexer.run()).toMatchObject({ status: 'finished', committed: 2n })
+})
+
+test('H36, H44: the outcome names table and column, and nothing that came of the first cause', async () => {
+  await using world = await createWorld()
+  const note = pgTable('note', { id: integer().primaryKey(), body: text() })
+  world.gates.write.hold()
+  const indexer = createIndexer({
+    name: 'column',
+    source: memorySource({ id: 'm', blocks: numbered(4) }),
+    tables: { note },
+    handle: (item: number, { db }) => db.note.set({ id: item, body: item === 3 ? null : 'x' }),
+    store: world.store,
+    limits: { batchItems: 1, groupLatencyMs: 1_000_000 },
+  })
+  const events = watch(indexer)
+  const running = indexer.run()
+  await events.until('batch.processed', ({ checkpoint }) => checkpoint === 4n)
+  await world.query('ALTER TABLE note ALTER COLUMN body SET NOT NULL')
+  world.gates.write.release()
+  const outcome = failedOf(await running)
+  expect(outcome).toMatchObject({ committed: 2n, suppressed: [] })
+  expect(outcome.error).toMatchObject({
+    code: 'COMMIT_REFUSED',
+    table: 'note',
+    column: 'body',
+    batch: { from: 3n, upTo: 3n },
+    cause: { code: '23502' },
+  })
+  expect(outcome.error.message).not.toContain('current transaction is aborted')
+})

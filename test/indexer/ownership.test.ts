@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import { expect, test } from 'vitest'
 import { createIndexer, exitCode, memorySource } from '../../src/index.ts'
-import type { Outcome } from '../../src/index.ts'
+import type { Outcome, Source } from '../../src/index.ts'
 import {
   blocksOf,
   createWorld,
@@ -16,6 +16,7 @@ import {
   type World,
 } from '../support/indexers.ts'
 import { startChild } from '../support/indexers-child.ts'
+import { actorsOf, handlesBefore } from '../support/leaks.ts'
 
 const blocks = blocksOf(60, 5)
 const task = { name: 'owned', blocks: 60, itemsPerBlock: 5, seed: 1, batchItems: 20 }
@@ -38,6 +39,15 @@ function superseded(outcome: Outcome) {
     )
   return outcome
 }
+
+/** Gives these blocks, and stays open. */
+const headOf = (given: ReturnType<typeof numbered>): Source<number> => ({
+  id: 'm',
+  async *open({ signal }) {
+    yield { type: 'blocks', blocks: given }
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  },
+})
 
 /** Another owner takes the row behind the back of the run. */
 const takeAway = `UPDATE tailrace.pipelines SET epoch = epoch + 1, token = gen_random_uuid(), host = 'elsewhere', pid = 42
@@ -273,4 +283,80 @@ test.each([
   const outcome = await running
   expect(outcome).toMatchObject({ status: 'failed', committed: 1n, error: { code: 'DATABASE_WENT_BACK' } })
   expect(await world.query('SELECT id FROM "row"')).toEqual([{ id: 1 }])
+})
+
+test('H72: the heartbeat finds another owner while nothing is to be committed: superseded, by name', async () => {
+  await using world = await createWorld()
+  await world.query('SELECT 1')
+  const handles = handlesBefore()
+  const actors = actorsOf()
+  const indexer = createIndexer({
+    name: 'lost',
+    source: headOf(numbered(3)),
+    tables: { row },
+    handle: setRow,
+    store: world.plainStore(),
+    ownership: { staleMs: 500 },
+    inspect: actors.inspect,
+  })
+  const events = watch(indexer)
+  const running = indexer.run()
+  await events.until('batch.committed', ({ checkpoint }) => checkpoint === 3n)
+  await world.query(takeAway, ['lost'])
+  await world.query(
+    `UPDATE tailrace.heartbeats h SET token = p.token FROM tailrace.pipelines p WHERE p.name = h.pipeline`,
+  )
+  const theirs = await world.pipeline('lost')
+  const outcome = superseded(await running)
+  expect(outcome).toMatchObject({ committed: 3n, owner: { epoch: 2n, host: 'elsewhere', pid: 42 } })
+  expect(exitCode(outcome)).toBe(75)
+  expect(await world.pipeline('lost')).toEqual(theirs)
+  await world.query('SELECT 1')
+  expect(actors.alive()).toEqual([])
+  expect(await handles.left()).toEqual({})
+})
+
+test('H72: a pid that came again, as in a container: host and pid are ours, the token is not: taken at once', async () => {
+  await using world = await createWorld()
+  expect(await rival(world, {}).run()).toMatchObject({ status: 'finished' })
+  // as a run left it that was killed a moment ago, in a container where every process is number 1
+  await world.query(
+    `UPDATE tailrace.pipelines SET token = gen_random_uuid(), host = $1, pid = $2, taken_at = clock_timestamp(),
+       backend_pid = 999999, backend_start = clock_timestamp()`,
+    [hostname(), process.pid],
+  )
+  const next = rival(world, { timeoutMs: 0 })
+  const events = watch(next)
+  expect(await next.run()).toMatchObject({ status: 'finished' })
+  expect(events.of('ownership').map(({ state }) => state)).toEqual(['taken'])
+})
+
+test('a heartbeat outlives its connection', async () => {
+  await using world = await createWorld()
+  const indexer = createIndexer({
+    name: 'beats',
+    source: headOf(numbered(1)),
+    tables: { row },
+    handle: setRow,
+    store: world.plainStore(),
+    ownership: { staleMs: 500 },
+  })
+  const running = indexer.run()
+  const beat = async () =>
+    (await world.query('SELECT at::text FROM tailrace.heartbeats').catch(() => []))[0]?.['at']
+  const nextBeat = async () => {
+    const before = await beat()
+    while ((await beat()) === before);
+  }
+  await watch(indexer).until('batch.committed')
+  await nextBeat()
+  await nextBeat()
+  // its connection is ended again and again
+  for (let times = 0; times < 3; times++) {
+    await world.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name LIKE '%heartbeat'`)
+    await nextBeat()
+  }
+  await indexer.stop()
+  expect(await running).toMatchObject({ status: 'stopped' })
 })

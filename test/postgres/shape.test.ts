@@ -12,7 +12,11 @@ const other = pgTable('other', { id: integer().primaryKey() })
 
 const run = (
   world: World,
-  { tables = { note } as Record<string, PgTable>, historyDepth = 5, sources = ['chain'] } = {},
+  {
+    tables = { note },
+    historyDepth = 5,
+    sources = ['chain'],
+  }: { tables?: Record<string, PgTable>; historyDepth?: number; sources?: string[] } = {},
 ): Promise<Outcome> =>
   createIndexer({
     name: 'shaped',

@@ -1,0 +1,98 @@
+/** The rig's handle on one child process. */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Ended, Heard, RigTask, Told } from './child.ts'
+
+export class RigProcess implements AsyncDisposable {
+  readonly #child = fork(join(import.meta.dirname, 'child.ts'), { execArgv: ['--import', 'tsx'] })
+  readonly #exited = once(this.#child, 'exit')
+  readonly #ready: Promise<unknown>
+  #ended: ((ended: Ended | 'killed') => void) | undefined
+  #listeners: ((heard: Heard) => boolean)[] = []
+  #hasBegun = false
+  #mustStop = false
+  isGone = false
+  isRunning = false
+  isFrozen = false
+
+  constructor() {
+    this.#ready = this.until('ready')
+    this.#child.on('message', (message) => {
+      const heard = message as Heard
+      this.#listeners = this.#listeners.filter((listener) => !listener(heard))
+      if (heard.type === 'ended') this.#hasBegun = false
+      if (heard.type === 'taken' || heard.type === 'waiting') {
+        this.#hasBegun = true
+        if (this.#mustStop) this.stopAlways(true)
+      }
+      if (heard.type === 'ended') this.#ended?.(heard)
+    })
+    void this.#exited.then(() => {
+      this.isGone = true
+      this.#ended?.('killed')
+    })
+  }
+
+  get pid(): number {
+    return this.#child.pid!
+  }
+
+  /** The next one said from now on. */
+  until(type: Heard['type']): Promise<void> {
+    return new Promise((resolve) => {
+      this.#listeners.push((heard) => {
+        if (heard.type !== type) return false
+        resolve()
+        return true
+      })
+    })
+  }
+
+  /** One run, to its end. */
+  async run(task: RigTask): Promise<Ended | 'killed'> {
+    await Promise.race([this.#ready, this.#exited])
+    if (this.isGone) return 'killed'
+    this.isRunning = true
+    return new Promise((resolve) => {
+      this.#ended = (ended) => {
+        this.isRunning = false
+        resolve(ended)
+      }
+      this.#tell({ type: 'run', task })
+    })
+  }
+
+  /** Stops the run that it has, and every later one as soon as it has the pipeline or waits for it. */
+  stopAlways(isOn: boolean): void {
+    this.#mustStop = isOn
+    if (isOn && !this.isGone && this.#hasBegun) this.#tell({ type: 'stop' })
+  }
+
+  stop(): void {
+    this.#tell({ type: 'stop' })
+  }
+
+  freeze(): void {
+    this.isFrozen = true
+    this.#child.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.isFrozen = false
+    this.#child.kill('SIGCONT')
+  }
+
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#exited
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill()
+  }
+
+  #tell(told: Told): void {
+    this.#child.send(told)
+  }
+}
