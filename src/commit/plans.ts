@@ -105,11 +105,18 @@ export const retakePipeline = `
   WHERE name = $1 AND token = $2
   RETURNING epoch, commit_number, committed, counter, restorable_from`
 
-/** $1 name, $2 epoch and $3 heartbeat seen. Ends the connection of an owner that is taken for dead: it may hold locks. */
+/**
+ * $1 name, $2 epoch and $3 heartbeat seen. Ends the connection of an owner that is taken for dead: it may hold locks. One
+ * that a pooler lent it is known by its name, and by a transaction that has stood for a second.
+ */
 export const endDeadBackend = `
-  SELECT pg_terminate_backend(a.pid) FROM tailrace.pipelines p JOIN pg_stat_activity a ON a.pid = p.backend_pid
-  WHERE p.name = $1 AND p.epoch = $2 AND a.backend_start = p.backend_start
-    AND a.application_name LIKE 'tailrace %' AND a.pid <> pg_backend_pid() AND ${stillSeen('p', '$3')}`
+  SELECT pg_terminate_backend(a.pid) FROM tailrace.pipelines p JOIN pg_stat_activity a ON CASE
+    WHEN p.backend_pid IS NOT NULL
+      THEN a.pid = p.backend_pid AND a.backend_start = p.backend_start AND a.application_name LIKE 'tailrace %'
+    ELSE a.datname = current_database() AND a.application_name = left('tailrace ' || p.name, 63)
+      AND a.xact_start < clock_timestamp() - interval '1 second'
+    END
+  WHERE p.name = $1 AND p.epoch = $2 AND a.pid <> pg_backend_pid() AND ${stillSeen('p', '$3')}`
 
 /** $1 name, $2 own token. Ends the backend of the lost connection, if it is still there. */
 export const endOldBackend = `

@@ -55,6 +55,7 @@ export function restoreWire(parts: () => RestoreParts) {
         began ??= begin()
         return target < committed ? session.restore(target) : { end: 'landed', rows: 0 }
       },
+      checkpoints: () => ({ from: target + 1, upTo: committed }),
       landed(end) {
         const { staging, feed, restored } = parts()
         const { at, depth, droppedBatches } = began!

@@ -21,6 +21,8 @@ export type LandedEvent = Extract<WireEvent, { type: 'write.landed' | 'resolve.l
 export interface Sending<End extends WriteEnd | RestoreEnd> {
   /** In the same turn of the event loop in which the command came. */
   send(batches: number): Promise<End>
+  /** What is in flight, for error messages. */
+  checkpoints(): { readonly from: number; readonly upTo: number }
   /** @param end undefined: its answer was lost, and the resolution says that it landed */
   landed(end: Extract<End, { end: 'landed' }> | undefined): Omit<LandedEvent, 'type'>
 }
@@ -48,14 +50,15 @@ export function wireActor<End extends WriteEnd | RestoreEnd>(
       return inMs
     }
 
-    const lost = (cause: unknown) => ({
-      error: new RetryableError(
+    const lost = (cause: unknown) => {
+      const { from, upTo } = sending.checkpoints()
+      const error = new RetryableError(
         'CONNECTION_LOST',
-        `The connection to Postgres was lost during a ${what}: ${messageOf(cause)}`,
-        { cause, phase: what },
-      ),
-      retryInMs: pauseMs(cause),
-    })
+        `The connection to Postgres was lost during a ${what} of checkpoints ${from}–${upTo}: ${messageOf(cause)}`,
+        { cause, phase: what, batch: { from: BigInt(from), upTo: BigInt(upTo) } },
+      )
+      return { error, retryInMs: pauseMs(cause) }
+    }
 
     const land = (
       type: LandedEvent['type'],

@@ -31,6 +31,10 @@ export function wire(parts: () => WireParts) {
         sent = { group, began, encodeMs: performance.now() - began }
         return writing
       },
+      checkpoints() {
+        const { batches, upTo } = sent!.group
+        return { from: batches[0]!.blocks[0]!.checkpoint, upTo }
+      },
       landed() {
         const { staging, sizer, landed } = parts()
         const { group, began, encodeMs } = sent!

@@ -63,6 +63,12 @@ test('I9, H39: the owner is frozen, and succeeded once it is stale', async (cont
     return { connectionString: through(connectionString), drop }
   }
   await freezeRound(undefined, { createDatabase: createPooled }, processes)
+  // in its flight, with the locks that it has by then, on a backend that nobody told us of
+  await freezeRound(
+    { kind: 'commit', point: 'between fence and Sync' },
+    { createDatabase: createPooled },
+    processes,
+  )
 })
 
 test('a holder that was killed is succeeded at once: its process is no more', async (context) => {
