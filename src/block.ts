@@ -6,6 +6,8 @@ export interface BlockRef {
   readonly number: number
   readonly hash: string
   readonly cursor?: string | undefined
+  /** Unix seconds, where the source tells. */
+  readonly timestamp?: number | undefined
   /**
    * The pipeline's safe checkpoint when this block got its own: no source can take anything at or below it back. At
    * most `checkpoint`; undefined: no source of the pipeline ever forks.

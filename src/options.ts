@@ -41,9 +41,8 @@ export interface IndexerOptions<S extends SourceInput, Tables extends TablesInpu
    *   the same tables, stopped and resumed, or after a fork. Needed when handlers of several sources share rows. A block
    *   is handed out once every other source has one read ahead or has ended: a source that stands at its head without
    *   new blocks holds the others up. Every block needs a timestamp, and a source's must not decrease
-   *   (`SOURCE_TIMESTAMP`). Not noticed, and so out of order: an older block in the place of one that was read ahead but
-   *   not yet handed out, if that fork happens while its source is not being read; and one in the place of a source's
-   *   very first.
+   *   (`SOURCE_TIMESTAMP`). When a block turns out to belong before some that were handed out (it stands for one that was
+   *   read ahead and orphaned), the pipeline goes back to make room; what is final by then keeps its place.
    */
   readonly ordering?: Ordering | undefined
   /** drizzle tables, by the name under which handlers reach them; composite keys through `keyed()`. */

@@ -126,6 +126,7 @@ export class Run {
         computer: computer(() => ({
           feed: now().feed,
           runner: now().runner,
+          confirm: () => now().session.confirm?.() ?? Promise.resolve(),
           stagedBytes: () => now().staging.uncommittedBytes,
           processed: ({ blocks, items }, times) => {
             const { checkpoint } = blocks[blocks.length - 1]!.ref

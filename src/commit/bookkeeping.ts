@@ -73,6 +73,9 @@ export const installStatements: readonly string[] = [
     cursor text,
     PRIMARY KEY (pipeline, source, checkpoint)
   )`,
+  // since version 2: where blocks are ordered by their time, so is what has been given out
+  `ALTER TABLE tailrace.cursors ADD COLUMN IF NOT EXISTS "timestamp" bigint`,
+  `ALTER TABLE tailrace.checkpoints ADD COLUMN IF NOT EXISTS "timestamp" bigint`,
   // First statement of a flight: a superseded owner fails as such, and not on somebody's key. No lock is taken.
   // Constraints that can wait do: in one group row 2 gives a value up and row 1 takes it.
   `CREATE OR REPLACE FUNCTION tailrace.begin_flight(pipeline text, expected bigint) RETURNS void

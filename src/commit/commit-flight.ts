@@ -168,5 +168,6 @@ function positionColumns(blocks: readonly BlockRef[]) {
     int8ArrayParameter(blocks.map((block) => block.number)),
     textArrayParameter(blocks.map((block) => block.hash)),
     textArrayParameter(blocks.map((block) => block.cursor ?? null)),
+    int8ArrayParameter(blocks.map((block) => block.timestamp ?? null)),
   ]
 }

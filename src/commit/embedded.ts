@@ -45,6 +45,7 @@ export function embeddedPostgres(options: EmbeddedPostgresOptions = {}): Store {
           write: (group, flushed) => session.write(group, flushed),
           restore: (target) => session.restore(target),
           resolve: () => session.resolve(),
+          confirm: () => session.confirm?.() ?? Promise.resolve(),
           destroyWriter: () => session.destroyWriter(),
           close,
         }

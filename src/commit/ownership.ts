@@ -105,6 +105,11 @@ function lookOf(row: OwnerRow): Look {
   }
 }
 
+export async function isHeldBy(client: pg.Client, pipeline: string, token: string): Promise<boolean> {
+  const { rows } = await client.query<OwnerRow>(readOwner, [pipeline])
+  return rows[0]?.token === token
+}
+
 /** Who has the pipeline now; null: nobody, or nobody who said so. */
 export async function readHolder(client: pg.Client, pipeline: string): Promise<Holder | null> {
   const { rows } = await client.query<OwnerRow>(readOwner, [pipeline])

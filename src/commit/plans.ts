@@ -130,9 +130,9 @@ export const releasePipeline = `
 
 /** $1 name. Newest first. */
 export const readPositions = `
-  SELECT source, number, hash, cursor, checkpoint FROM tailrace.checkpoints WHERE pipeline = $1
+  SELECT source, number, hash, cursor, checkpoint, "timestamp" FROM tailrace.checkpoints WHERE pipeline = $1
   UNION
-  SELECT source, number, hash, cursor, checkpoint FROM tailrace.cursors WHERE pipeline = $1
+  SELECT source, number, hash, cursor, checkpoint, "timestamp" FROM tailrace.cursors WHERE pipeline = $1
   ORDER BY checkpoint DESC`
 
 // ── inside a flight; parameters are binary ──────────────────────────────────────────────────────────────────
@@ -140,17 +140,17 @@ export const readPositions = `
 /** $1 text name, $2 int8 epoch */
 export const beginFlight = `SELECT tailrace.begin_flight($1, $2)`
 
-/** $1 text name, $2 text[] source, $3 int8[] checkpoint, $4 int8[] number, $5 text[] hash, $6 text[] cursor */
+/** $1 text name, $2 text[] source, $3 int8[] checkpoint, $4 int8[] number, $5 text[] hash, $6 text[] cursor, $7 int8[] timestamp */
 export const writeCursors = `
-  INSERT INTO tailrace.cursors AS c (pipeline, source, checkpoint, number, hash, cursor)
-  SELECT $1, u.* FROM unnest($2, $3, $4, $5, $6) AS u ORDER BY 2
-  ON CONFLICT (pipeline, source) DO UPDATE SET
-    checkpoint = EXCLUDED.checkpoint, number = EXCLUDED.number, hash = EXCLUDED.hash, cursor = EXCLUDED.cursor`
+  INSERT INTO tailrace.cursors AS c (pipeline, source, checkpoint, number, hash, cursor, "timestamp")
+  SELECT $1, u.* FROM unnest($2, $3, $4, $5, $6, $7) AS u ORDER BY 2
+  ON CONFLICT (pipeline, source) DO UPDATE SET checkpoint = EXCLUDED.checkpoint, number = EXCLUDED.number,
+    hash = EXCLUDED.hash, cursor = EXCLUDED.cursor, "timestamp" = EXCLUDED."timestamp"`
 
 /** as writeCursors */
 export const writeCheckpoints = `
-  INSERT INTO tailrace.checkpoints (pipeline, source, checkpoint, number, hash, cursor)
-  SELECT $1, u.* FROM unnest($2, $3, $4, $5, $6) AS u ORDER BY 2, 3`
+  INSERT INTO tailrace.checkpoints (pipeline, source, checkpoint, number, hash, cursor, "timestamp")
+  SELECT $1, u.* FROM unnest($2, $3, $4, $5, $6, $7) AS u ORDER BY 2, 3`
 
 /** $1 text name, $2 int8 safe checkpoint. Keeps each source's newest position at or below it. */
 export const pruneCheckpoints = `
@@ -166,7 +166,8 @@ export const fence = `SELECT tailrace.fence($1, $2, $3, $4, $5, $6)`
 
 /** In this order: cursors above the target go to their source's newest position at or below it, or away. */
 export const restoreCursors = [
-  `UPDATE tailrace.cursors c SET checkpoint = k.checkpoint, number = k.number, hash = k.hash, cursor = k.cursor
+  `UPDATE tailrace.cursors c SET checkpoint = k.checkpoint, number = k.number, hash = k.hash, cursor = k.cursor,
+     "timestamp" = k."timestamp"
    FROM (
      SELECT DISTINCT ON (source) * FROM tailrace.checkpoints WHERE pipeline = $1 AND checkpoint <= $2
      ORDER BY source, checkpoint DESC
@@ -183,8 +184,8 @@ export const holdPipeline = `SELECT FROM tailrace.pipelines WHERE name = $1 AND 
 
 /** $1 name. Where it stands is where its source's newest fork may go back to. */
 export const keepAnchors = `
-  INSERT INTO tailrace.checkpoints (pipeline, source, checkpoint, number, hash, cursor)
-  SELECT pipeline, source, checkpoint, number, hash, cursor FROM tailrace.cursors WHERE pipeline = $1
+  INSERT INTO tailrace.checkpoints (pipeline, source, checkpoint, number, hash, cursor, "timestamp")
+  SELECT pipeline, source, checkpoint, number, hash, cursor, "timestamp" FROM tailrace.cursors WHERE pipeline = $1
   ON CONFLICT DO NOTHING`
 
 /** $1 name. Nothing committed so far can be taken back. */

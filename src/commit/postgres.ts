@@ -184,6 +184,7 @@ async function storedPositions(client: pg.Client, pipeline: string): Promise<Res
     hash: string
     cursor: string | null
     checkpoint: string
+    timestamp: string | null
   }>(readPositions, [pipeline])
   const positions = new Map<string, (Position & { readonly checkpoint: number })[]>()
   for (const row of rows) {
@@ -194,6 +195,7 @@ async function storedPositions(client: pg.Client, pipeline: string): Promise<Res
       hash: row.hash,
       ...(row.cursor === null ? {} : { cursor: row.cursor }),
       checkpoint: Number(row.checkpoint),
+      ...(row.timestamp === null ? {} : { timestamp: Number(row.timestamp) }),
     })
   }
   return positions

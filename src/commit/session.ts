@@ -30,7 +30,7 @@ import {
 } from './commit-flight.ts'
 import type { ReadyHistory } from './history-install.ts'
 import type { Heartbeat } from './heartbeat.ts'
-import { readHolder, type Taken, type TakenRow } from './ownership.ts'
+import { isHeldBy, readHolder, type Taken, type TakenRow } from './ownership.ts'
 import * as plans from './plans.ts'
 import { reader } from './reader.ts'
 import { refusal, restoreRefusal } from './refusal.ts'
@@ -40,6 +40,7 @@ import { Statements } from './statements.ts'
 import type { Holder, ResolveEnd, RestoreEnd, Resume, StoreSession, WriteEnd } from './store.ts'
 import { tablePlan, type StatementNote, type TablePlan } from './table-statements.ts'
 import { Flight, type FlightEnd } from './wire/flight.ts'
+import { settlesWithin } from '../within.ts'
 
 export interface SessionParts {
   readonly pipeline: string
@@ -61,6 +62,9 @@ export interface SessionParts {
 }
 
 type FlyEnd = Exclude<WriteEnd, { end: 'landed' }> | Extract<FlightEnd, { end: 'landed' }>
+
+/** How long a failure waits to be believed. */
+const confirmDeadlineMs = 1_000
 
 /** A buffer larger than this is not kept for the next flight. */
 const keptBufferBytes = 64 * 1024 * 1024
@@ -172,25 +176,39 @@ export class PostgresSession implements StoreSession {
     this.#telling ??= this.#tellSuperseded()
   }
 
-  /** By a connection of its own: the writer's may be waiting for the very owner that took over. */
   async #tellSuperseded(): Promise<void> {
-    const { connection, applicationName, pipeline, superseded } = this.#parts
-    const { signal } = this.#closed
     let owner: Holder | null = null
     try {
-      const client = await connectClient(connection, applicationName, signal, () => undefined)
-      const leave = () => destroyClient(client)
-      signal.addEventListener('abort', leave, { once: true })
-      try {
-        owner = await readHolder(client, pipeline)
-      } finally {
-        signal.removeEventListener('abort', leave)
-        await endClient(client)
-      }
+      owner = await this.#ask((client) => readHolder(client, this.#parts.pipeline))
     } catch {
       // that it is lost is certain; who has it would only be good to know
     }
-    if (!signal.aborted) superseded(owner)
+    if (!this.#closed.signal.aborted) this.#parts.superseded(owner)
+  }
+
+  async confirm(): Promise<void> {
+    const { pipeline, token } = this.#parts
+    const asking = async () => {
+      if (await this.#ask((client) => isHeldBy(client, pipeline, token))) return
+      this.tellSuperseded()
+      await this.#telling
+    }
+    await settlesWithin(asking(), confirmDeadlineMs)
+  }
+
+  /** By a connection of its own: the writer's may be waiting for the very owner that took over. */
+  async #ask<T>(question: (client: pg.Client) => Promise<T>): Promise<T> {
+    const { connection, applicationName } = this.#parts
+    const { signal } = this.#closed
+    const client = await connectClient(connection, applicationName, signal, () => undefined)
+    const leave = () => destroyClient(client)
+    signal.addEventListener('abort', leave, { once: true })
+    try {
+      return await question(client)
+    } finally {
+      signal.removeEventListener('abort', leave)
+      await endClient(client)
+    }
   }
 
   // ── the flight ────────────────────────────────────────────────────────────────────────────────────────────

@@ -88,6 +88,11 @@ export interface StoreSession {
   restore(target: number): Promise<RestoreEnd>
   /** After a write or a restore without a certain end: takes the pipeline's row again with the run's own token. */
   resolve(): Promise<ResolveEnd>
+  /**
+   * Asks whether the pipeline is still ours, and tells `superseded` if it is not. A handler that failed over what it read
+   * may have read the rows of another owner (H74). Within a second; never rejects.
+   */
+  confirm?(): Promise<void>
   /** Destroys the writer's socket; a write in flight then ends as lost. */
   destroyWriter(): void
   /** Gives the pipeline up if it is still ours, and closes every connection. Never rejects. */

@@ -12,6 +12,8 @@ import type { BatchRunner, BatchTimes } from './runner.ts'
 export interface ComputerParts {
   readonly feed: Feed
   readonly runner: BatchRunner
+  /** Before a failure is believed: was it this run's own rows that the handlers read? */
+  confirm(): Promise<void>
   /** Everything uncommitted, right after a batch was staged. */
   stagedBytes(): number
   processed(batch: PulledBatch, times: BatchTimes): void
@@ -54,8 +56,14 @@ export function computer(parts: () => ComputerParts) {
         say({ type: 'batch.handled', upTo: upToOf(pulled), stagedBytes: stagedBytes() })
       } catch (error) {
         if (mine !== turn) return
+        if (isEcho(error, signal)) {
+          running = undefined
+          return
+        }
+        await parts().confirm()
+        if (mine !== turn) return
         running = undefined
-        if (!isEcho(error, signal)) say({ type: 'batch.failed', error })
+        say({ type: 'batch.failed', error })
       }
     }
 

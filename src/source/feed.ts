@@ -70,6 +70,8 @@ export class Feed {
   #fullPumps = 0
   #waiting: { resolve(batch: PulledBatch | undefined): void } | undefined
   #saidEnded = false
+  /** A block came too late for its place; nothing is given out before the pipeline has gone back. */
+  #isMisplaced = false
 
   constructor({ sources, ordering, limits }: FeedOptions, start: FeedStart, events: FeedEvents) {
     const { restorableFrom } = start
@@ -136,6 +138,7 @@ export class Feed {
 
   /** Forgets positions above `target`: sources go on from there. */
   rewind(target: number): void {
+    this.#isMisplaced = false
     this.#positions.rewind(target)
     this.#safePoint.rewind(target)
   }
@@ -148,6 +151,7 @@ export class Feed {
   // ── below: checkpoints ────────────────────────────────────────────────────────────────────────────────────
 
   #cut(): PulledBatch | undefined {
+    if (this.#isMisplaced) return undefined
     this.#safePoint.settle()
     const blocks: NumberedBlock[] = []
     let items = 0
@@ -157,6 +161,10 @@ export class Feed {
       const pump = this.#merge.next()
       const next = pump?.peek()
       if (pump === undefined || next === undefined) break
+      if (this.#sorted && this.#isTooLate(pump.source.id, next.block)) {
+        if (blocks.length === 0) this.#makeRoom(pump.source.id)
+        if (blocks.length > 0 || this.#isMisplaced) break
+      }
       const ref = this.#refOf(pump.source.id, next, this.#counter + 1)
       safe ??= isSafe(ref)
       if (blocks.length > 0) {
@@ -176,10 +184,32 @@ export class Feed {
   }
 
   #refOf(source: string, { block }: ReadBlock, checkpoint: number): BlockRef {
-    const position = positionOf(block)
+    const { timestamp } = block
+    const position = { ...positionOf(block), ...(timestamp === undefined ? {} : { timestamp }) }
     if (this.#safePoint.isTrivial) return { ...position, source, checkpoint }
     const safe = this.#safePoint.with(source, { checkpoint, number: position.number })
     return { ...position, source, checkpoint, safe }
+  }
+
+  /**
+   * Its place is before one that was given out: it stands for a block that was read ahead, seen by the merge, and orphaned
+   * before anybody had it. Its source has nothing to take back and says nothing.
+   */
+  #isTooLate(source: string, { timestamp }: Block): boolean {
+    const { newest } = this.#positions
+    if (newest?.timestamp === undefined || timestamp === undefined) return false
+    return timestamp < newest.timestamp || (timestamp === newest.timestamp && source < newest.source)
+  }
+
+  /** Goes back to the source's own newest block. What is final already keeps its place, and the late one comes after it. */
+  #makeRoom(source: string): void {
+    const { newest } = this.#positions
+    const target = Math.max(this.#positions.ownNewest(source), this.#safePoint.checkpoint)
+    if (newest === undefined || target >= newest.checkpoint) return
+    this.#isMisplaced = true
+    const validTo = this.#positions.recent(source)[0]?.number ?? null
+    this.#events.forked({ source, validTo, depth: 0, target })
+    this.#events.say({ type: 'source.fork', source, target })
   }
 
   #targetOf(source: string, validTo: Position | null): number {

@@ -6,7 +6,11 @@
 import type { BlockRef } from '../block.ts'
 import { positionOf, type Position } from './port.ts'
 
-export type StoredPosition = Position & { readonly checkpoint: number }
+export type StoredPosition = Position & {
+  readonly checkpoint: number
+  /** Unix seconds, where the source tells. */
+  readonly timestamp?: number | undefined
+}
 type KnownPosition = StoredPosition & { readonly safe?: number | undefined }
 
 export class Positions {
@@ -39,10 +43,11 @@ export class Positions {
   }
 
   add(ref: BlockRef): void {
-    const { checkpoint, safe } = ref
+    const { checkpoint, timestamp, safe } = ref
     this.#of(ref.source).push({
       ...positionOf(ref),
       checkpoint,
+      ...(timestamp === undefined ? {} : { timestamp }),
       ...(safe === undefined ? {} : { safe }),
     })
   }
@@ -91,6 +96,21 @@ export class Positions {
   ownBelow(source: string, validTo: Position | null): number {
     const own = this.#of(source)
     return own[standing(own, validTo) - 1]?.checkpoint ?? 0
+  }
+
+  /** The block given out last; undefined: none that is known. */
+  get newest(): (StoredPosition & { readonly source: string }) | undefined {
+    let newest: (StoredPosition & { readonly source: string }) | undefined
+    for (const [source, known] of this.#known) {
+      const own = known.at(-1)
+      if (own !== undefined && own.checkpoint > (newest?.checkpoint ?? 0)) newest = { ...own, source }
+    }
+    return newest
+  }
+
+  /** The source's own newest checkpoint; 0: none. */
+  ownNewest(source: string): number {
+    return this.#of(source).at(-1)?.checkpoint ?? 0
   }
 
   /** Blocks, of all sources, above `target`. */

@@ -78,7 +78,7 @@ export class SafePoint {
     for (const [source, { lane, open }] of this.#forking) {
       while (open.first !== undefined && isFinal(lane, open.first.number)) open.shift()
       safe = Math.min(safe, open.first?.below ?? Infinity)
-      if (this.#isNextOpen(source)) safe = Math.min(safe, this.#ownNewest(source) ?? Infinity)
+      if (this.#isNextOpen(source)) safe = Math.min(safe, this.#ownNewest(source))
     }
     this.#checkpoint = Math.max(this.#checkpoint, safe)
   }
@@ -96,7 +96,7 @@ export class SafePoint {
   add(source: string, { checkpoint, number }: Given): void {
     this.#checkpoint = this.with(source, { checkpoint, number })
     if (this.#isFinal(source, number)) return
-    const below = (this.#sorted ? this.#ownNewest(source) : undefined) ?? this.#newest()
+    const below = this.#sorted ? this.#ownNewest(source) : this.#newest()
     this.#forking.get(source)?.open.push({ checkpoint, number, below })
   }
 
@@ -114,8 +114,7 @@ export class SafePoint {
     const newestOf = new Map<string, number>()
     for (const { source, checkpoint, number } of stored.toSorted((a, b) => a.checkpoint - b.checkpoint)) {
       if (checkpoint > this.#floor) {
-        const own = this.#sorted ? newestOf.get(source) : undefined
-        const below = Math.max(this.#floor, own ?? newest)
+        const below = Math.max(this.#floor, this.#sorted ? (newestOf.get(source) ?? 0) : newest)
         this.#forking.get(source)?.open.push({ checkpoint, number, below })
       }
       newest = Math.max(newest, checkpoint)
@@ -130,12 +129,11 @@ export class SafePoint {
 
   /**
    * What has been given out since the source's newest block has its place because the source's next one comes later;
-   * that one, perhaps not known yet, can still be another. Passed over for a source that has given nothing: there is
-   * nothing of its own to go back to.
+   * that one, perhaps not known yet, can still be another.
    */
   #isNextOpen(source: string): boolean {
     const forking = this.#forking.get(source)
-    if (!this.#sorted || forking === undefined || this.#ownNewest(source) === undefined) return false
+    if (!this.#sorted || forking === undefined) return false
     const { lane } = forking
     const next = lane.peek()
     return next === undefined ? !lane.ended : !isFinal(lane, next.block.number)
@@ -148,9 +146,8 @@ export class SafePoint {
   }
 
   /** A fork of the source's next block goes back to here. */
-  #ownNewest(source: string): number | undefined {
-    const own = this.#last(source)
-    return own === undefined ? undefined : Math.max(own, this.#checkpoint)
+  #ownNewest(source: string): number {
+    return Math.max(this.#last(source) ?? 0, this.#checkpoint)
   }
 
   #last(source: string): number | undefined {

@@ -110,6 +110,7 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
       landedUnheard = false
       return { end: 'landed' }
     },
+    confirm: () => session.confirm?.() ?? Promise.resolve(),
     destroyWriter: () => session.destroyWriter(),
     async close() {
       await gates.close.enter()

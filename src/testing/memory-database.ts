@@ -22,7 +22,7 @@ interface Change {
   readonly checkpoint: number | null
 }
 
-type StoredPosition = Position & { readonly checkpoint: number }
+type StoredPosition = Position & { readonly checkpoint: number; readonly timestamp?: number }
 
 export class MemoryDatabase {
   readonly #tables = new Map<string, Map<KeyId, Row>>()
@@ -82,8 +82,14 @@ export class MemoryDatabase {
     this.restorableFrom = Math.max(this.restorableFrom, Math.min(safe, upTo))
     this.#remember(changes)
     for (const ref of group.safe === undefined ? group.cursors : group.positions) {
-      const { source, checkpoint, number, hash, cursor } = ref
-      const position = { checkpoint, number, hash, ...(cursor === undefined ? {} : { cursor }) }
+      const { source, checkpoint, number, hash, cursor, timestamp } = ref
+      const position = {
+        checkpoint,
+        number,
+        hash,
+        ...(cursor === undefined ? {} : { cursor }),
+        ...(timestamp === undefined ? {} : { timestamp }),
+      }
       this.#positions.set(source, [position, ...(this.#positions.get(source) ?? [])])
     }
     this.#prune()

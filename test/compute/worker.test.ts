@@ -22,6 +22,7 @@ function bench(run: (signal: AbortSignal) => Promise<{ preloadMs: number; handle
         return run(signal)
       },
     } as unknown as BatchRunner,
+    confirm: () => Promise.resolve(),
     stagedBytes: () => 7,
     processed: () => undefined,
   }))

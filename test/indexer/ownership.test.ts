@@ -212,6 +212,27 @@ test('H72, I10: after a lost connection the row is not stolen back from a new ow
   expect(await world.query('SELECT id FROM "row"')).toEqual([])
 })
 
+test('H74: a handler that failed over the rows of the new owner does not hide the loss', async () => {
+  await using world = await createWorld()
+  const indexer = createIndexer({
+    name: 'lost',
+    source: memorySource({ id: 'm', blocks: numbered(3) }),
+    tables: { row },
+    async handle(item: number, { db, preloading }) {
+      if (preloading) return
+      // read while it is inserted by somebody else: a fault of this handler, by all that it can see
+      await world.query('INSERT INTO "row" VALUES ($1, 100) ON CONFLICT DO NOTHING', [item])
+      await world.query(takeAway, ['lost'])
+      await db.row.get(item)
+      db.row.insert({ id: item, value: item })
+    },
+    store: world.store,
+    // no heartbeat tells it first
+    ownership: { staleMs: 3_600_000 },
+  })
+  expect(superseded(await indexer.run()).owner).toMatchObject({ host: 'elsewhere', pid: 42 })
+})
+
 test('H74: a superseded owner hears of that, not of a duplicate key of the new one', async () => {
   await using world = await createWorld()
   world.gates.write.hold()

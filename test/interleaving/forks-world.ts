@@ -57,8 +57,7 @@ class ForksWorld {
     const isFaithful = given.chains.every(({ steps }) => steps.every(({ excess }) => excess === 0))
     this.#ledger = new Ledger(known, given.ordering === 'timestamp' && isFaithful)
     // a block that was only read ahead gave others their place, and nobody is told when it goes while the source is closed
-    const timely = given.ordering === 'timestamp'
-    this.#chains = given.chains.map((chain, index) => new LivingChain('abc'[index]!, chain, known, timely))
+    this.#chains = given.chains.map((chain, index) => new LivingChain('abc'[index]!, chain, known))
     this.#disturbances = [...given.disturbances]
     this.#between = [...given.between]
     this.#meanwhile = [...given.meanwhile]

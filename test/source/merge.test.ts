@@ -164,6 +164,79 @@ describe('timestamp', () => {
     await feed.close()
   })
 
+  test('I8: also when its source was closed meanwhile and has nothing to take back', async () => {
+    const a = simulatedChain<string>({ id: 'a', historyDepth: 5 })
+    const b = simulatedChain<string>({ id: 'b' })
+    const { feed, until, forks } = feedOf([a.source, b.source], { ordering })
+    a.append(timed(1, 8))
+    b.append(timed(3, 5))
+    feed.open()
+    expect(names([await feed.pull()])).toEqual(['a:1', 'b:1', 'b:2'])
+    await feed.close()
+    // a:2 was read ahead, and nobody had it: every position of a is valid
+    a.fork({ above: 1, blocks: [{ number: 2, timestamp: 4, items: [] }] })
+    a.end()
+    b.end()
+    feed.open()
+    void feed.pull()
+    expect(await until('source.fork')).toMatchObject({ source: 'a', target: 1 })
+    expect(forks).toEqual([{ source: 'a', validTo: 1, depth: 0, target: 1 }])
+    await rollBack(feed, 1)
+    expect(names(await all(feed))).toEqual(['b:1', 'a:2', 'b:2'])
+  })
+
+  test('I8: also when nobody ran meanwhile, by the times that are stored', async () => {
+    const a = simulatedChain<string>({ id: 'a', historyDepth: 5 })
+    const b = simulatedChain<string>({ id: 'b' })
+    a.append(timed(1, 4))
+    b.append(timed(3, 5))
+    const at = (source: string, number: number, checkpoint: number, timestamp: number) => ({
+      ...{ checkpoint, number, timestamp, hash: `${source}-0-${number}` },
+    })
+    const { feed, until } = feedOf(
+      [a.source, b.source],
+      { ordering },
+      {
+        counter: 3,
+        restorableFrom: 0,
+        positions: new Map([
+          ['a', [at('a', 1, 1, 1)]],
+          ['b', [at('b', 2, 3, 5), at('b', 1, 2, 3)]],
+        ]),
+      },
+    )
+    a.end()
+    b.end()
+    feed.open()
+    void feed.pull()
+    expect(await until('source.fork')).toMatchObject({ source: 'a', target: 1 })
+    await rollBack(feed, 1)
+    expect(names(await all(feed))).toEqual(['b:1', 'a:2', 'b:2'])
+  })
+
+  test('a block that comes too late for its place, among what is final, comes after it', async () => {
+    const a = simulatedChain<string>({ id: 'a' })
+    const b = simulatedChain<string>({ id: 'b' })
+    b.append(timed(3, 5))
+    b.end()
+    a.append(timed(1, 4))
+    a.end()
+    const { feed } = feedOf(
+      [a.source, b.source],
+      { ordering },
+      {
+        counter: 3,
+        restorableFrom: 3,
+        positions: new Map([
+          ['a', [{ checkpoint: 1, number: 1, timestamp: 1, hash: 'a-0-1' }]],
+          ['b', [{ checkpoint: 3, number: 2, timestamp: 5, hash: 'b-0-2' }]],
+        ]),
+      },
+    )
+    feed.open()
+    expect(names(await all(feed))).toEqual(['a:2'])
+  })
+
   test('I8, I15: resumed, stored blocks stay open to what may still come before them', async () => {
     const a = simulatedChain<string>({ id: 'a', historyDepth: 5 })
     const b = simulatedChain<string>({ id: 'b' })

@@ -137,18 +137,14 @@ export class LivingChain {
   readonly #known: KnownBlocks
   readonly #chain: SimulatedChain<ProgramItem>
   #made = 0
-  /** Its first block stays, and no branch begins before what it takes the place of. */
-  readonly #timely: boolean
-  #earliest = 0
   #highest = 0
   #final = 0
   #ended = false
   /** It has taken back what it had said to be final. */
   faithless = false
 
-  constructor(id: string, given: GivenChain, known: KnownBlocks, timely: boolean) {
+  constructor(id: string, given: GivenChain, known: KnownBlocks) {
     this.id = id
-    this.#timely = timely
     this.#given = given
     this.#known = known
     this.#chain = simulatedChain({ id, historyDepth: given.historyDepth })
@@ -210,15 +206,13 @@ export class LivingChain {
   fork({ orphans, excess, blocks }: Pick<GivenStep, 'orphans' | 'excess' | 'blocks'>): readonly string[] {
     if (this.#ended) return []
     const valid = this.blocks
-    const root = this.#timely ? (valid[0]?.number ?? 0) : 0
-    const lowest = Math.max(this.#highest - this.#given.historyDepth, this.#final, root)
+    const lowest = Math.max(this.#highest - this.#given.historyDepth, this.#final, 0)
     const free = valid.filter(({ number }) => number > lowest).length
     const within = this.#given.historyDepth === 0 ? 0 : Math.min(orphans, free)
     const count = Math.min(valid.length, within + excess)
     if (count > free) this.faithless = true
     const kept = valid.slice(0, valid.length - count)
     const orphaned = valid.slice(kept.length)
-    if (this.#timely) this.#earliest = Math.max(this.#earliest, orphaned[0]?.timestamp ?? 0)
     const made = this.#blocksOf(blocks, orphaned, kept.at(-1))
     if (count === 0) this.#chain.append(made)
     else this.#chain.fork({ above: kept.at(-1)?.number ?? -1, blocks: made })
@@ -244,7 +238,7 @@ export class LivingChain {
       const made: Block<ProgramItem> = {
         number: (parent?.number ?? 0) + 1 + gap,
         hash,
-        timestamp: Math.max(this.#earliest, (parent?.timestamp ?? 0) + seconds),
+        timestamp: (parent?.timestamp ?? 0) + seconds,
         items:
           (again ? orphaned[index]?.items : undefined) ??
           items.map((ops, item) => ({ id: `${hash}.${item}`, ops })),
