@@ -151,6 +151,8 @@ export class Feed {
   // ── below: checkpoints ────────────────────────────────────────────────────────────────────────────────────
 
   #cut(): PulledBatch | undefined {
+    // before what is final is heeded: a block may be final and too late
+    if (this.#sorted) this.#makeRoom()
     if (this.#isMisplaced) return undefined
     this.#safePoint.settle()
     const blocks: NumberedBlock[] = []
@@ -161,10 +163,6 @@ export class Feed {
       const pump = this.#merge.next()
       const next = pump?.peek()
       if (pump === undefined || next === undefined) break
-      if (this.#sorted && this.#isTooLate(pump.source.id, next.block)) {
-        if (blocks.length === 0) this.#makeRoom(pump.source.id)
-        if (blocks.length > 0 || this.#isMisplaced) break
-      }
       const ref = this.#refOf(pump.source.id, next, this.#counter + 1)
       safe ??= isSafe(ref)
       if (blocks.length > 0) {
@@ -192,24 +190,32 @@ export class Feed {
   }
 
   /**
-   * Its place is before one that was given out: it stands for a block that was read ahead, seen by the merge, and orphaned
-   * before anybody had it. Its source has nothing to take back and says nothing.
+   * A block whose place is before one that was given out stands for another, which was read ahead, seen by the merge, and
+   * orphaned before anybody had it: its source has nothing to take back and says nothing. The pipeline goes back to that
+   * source's own newest block. What was final before keeps its place, and the late one comes after it.
    */
-  #isTooLate(source: string, { timestamp }: Block): boolean {
+  #makeRoom(): void {
     const { newest } = this.#positions
-    if (newest?.timestamp === undefined || timestamp === undefined) return false
-    return timestamp < newest.timestamp || (timestamp === newest.timestamp && source < newest.source)
+    if (this.#isMisplaced || newest?.timestamp === undefined) return
+    for (const { pump, timestamp } of this.#nextTimes()) {
+      const source = pump.source.id
+      const isLate =
+        timestamp < newest.timestamp || (timestamp === newest.timestamp && source < newest.source)
+      const target = Math.max(this.#positions.ownNewest(source), this.#safePoint.checkpoint)
+      if (!isLate || target >= newest.checkpoint) continue
+      this.#isMisplaced = true
+      const validTo = this.#positions.recent(source)[0]?.number ?? null
+      this.#events.forked({ source, validTo, depth: 0, target })
+      this.#events.say({ type: 'source.fork', source, target })
+      return
+    }
   }
 
-  /** Goes back to the source's own newest block. What is final already keeps its place, and the late one comes after it. */
-  #makeRoom(source: string): void {
-    const { newest } = this.#positions
-    const target = Math.max(this.#positions.ownNewest(source), this.#safePoint.checkpoint)
-    if (newest === undefined || target >= newest.checkpoint) return
-    this.#isMisplaced = true
-    const validTo = this.#positions.recent(source)[0]?.number ?? null
-    this.#events.forked({ source, validTo, depth: 0, target })
-    this.#events.say({ type: 'source.fork', source, target })
+  #nextTimes(): readonly { readonly pump: Pump; readonly timestamp: number }[] {
+    return this.#pumps.flatMap((pump) => {
+      const timestamp = pump.peek()?.block.timestamp
+      return timestamp === undefined ? [] : [{ pump, timestamp }]
+    })
   }
 
   #targetOf(source: string, validTo: Position | null): number {
