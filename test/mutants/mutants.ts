@@ -238,6 +238,15 @@ export const mutants: readonly Mutant[] = [
     forks: true,
   },
   {
+    id: 'late-block-keeps-its-late-place',
+    breaks:
+      'I8: ordered by time, a block in the place of one that nobody had been given comes after later ones',
+    file: 'src/source/feed.ts',
+    find: 'if (this.#sorted) this.#makeRoom()',
+    replace: '',
+    forks: true,
+  },
+  {
     id: 'safe-point-of-one-source',
     breaks: 'H70: what one source cannot take back any more is taken for safe, though another can',
     file: 'src/source/safe-point.ts',
