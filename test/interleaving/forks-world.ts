@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict'
 import type { Scheduler } from 'fast-check'
 import { createIndexer, type Outcome, type Store } from '../../src/index.ts'
+import { tableModelOf } from '../../src/staging/table-model.ts'
 import { gatedStore, type StoreGates } from '../../src/testing/index.ts'
 import { LivingChain, type KnownBlocks } from '../support/forks-chains.ts'
 import { Ledger } from '../support/forks-ledger.ts'
@@ -56,7 +57,6 @@ class ForksWorld {
     this.#under = under
     const isFaithful = given.chains.every(({ steps }) => steps.every(({ excess }) => excess === 0))
     this.#ledger = new Ledger(known, given.ordering === 'timestamp' && isFaithful)
-    // a block that was only read ahead gave others their place, and nobody is told when it goes while the source is closed
     this.#chains = given.chains.map((chain, index) => new LivingChain('abc'[index]!, chain, known))
     this.#disturbances = [...given.disturbances]
     this.#between = [...given.between]
@@ -106,7 +106,7 @@ class ForksWorld {
     }
     const session = await this.#under.store.open({
       pipeline: 'case',
-      models: [],
+      models: Object.entries(tables).map(([name, table]) => tableModelOf(name, table)),
       sources: this.#chains.map(({ id }) => ({ id, historyDepth: 1 })),
       staleMs: 15_000,
       ownershipTimeoutMs: 0,

@@ -7,45 +7,12 @@
  */
 import fc from 'fast-check'
 import { test } from 'vitest'
-import { readPool } from '../../src/commit/connection.ts'
-import { postgres } from '../../src/commit/postgres.ts'
-import { reader } from '../../src/commit/reader.ts'
-import { silentLog } from '../../src/log.ts'
-import { parseOrder } from '../../src/staging/order.ts'
-import { tableModelOf } from '../../src/staging/table-model.ts'
-import { parseWhere } from '../../src/staging/where.ts'
-import { cases, check, type Rows, type StoreUnderTest } from '../interleaving/world.ts'
+import { cases, check } from '../interleaving/world.ts'
 import { createDatabase } from '../support/postgres.ts'
-import { programTables } from '../support/programs.ts'
+import { onServer } from '../support/programs-on-postgres.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const numRuns = Number(process.env['CASES'] ?? 30)
-
-const models = Object.entries(programTables).map(([name, table]) => tableModelOf(name, table))
-
-/** A store in that database, and every row of it as a connection of our own reads them. */
-function onServer(connectionString: string): StoreUnderTest & AsyncDisposable {
-  const options = { connectionString, readConnections: 1, connectionTimeoutMs: 10_000 }
-  const pool = readPool(options, 'checking', silentLog)
-  const { find } = reader(pool.query)
-  const rowsOf = (model: (typeof models)[number]) =>
-    find(model, {
-      predicate: parseWhere(model, undefined),
-      order: parseOrder(model, undefined),
-      limit: undefined,
-    })
-  return {
-    store: postgres({ connectionString, createTables: true }),
-    async rows(): Promise<Rows> {
-      const [created] = await pool.query(`SELECT to_regclass('public.event')`, [])
-      const all = await Promise.all(
-        models.map(async (model) => [model.name, created![0] === null ? [] : await rowsOf(model)] as const),
-      )
-      return Object.fromEntries(all)
-    },
-    [Symbol.asyncDispose]: () => pool.end(),
-  }
-}
 
 test(
   `I2 I4 I6 I7 I8 I10 H11 H12 H37: random programs under random schedules on a real server (seed ${seed})`,
