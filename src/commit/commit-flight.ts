@@ -17,8 +17,8 @@ export interface Standing {
   readonly commitNumber: number
   /** A rollback can go back to here. */
   readonly restorableFrom: number
-  /** Triggers feed the history. */
-  readonly armed: boolean
+  /** Triggers feed the history; undefined: not of every table, so that they have to be made or dropped in any case. */
+  readonly armed: boolean | undefined
   /** Up to here positions are pruned. */
   readonly prunedTo: number
   readonly images: Images
@@ -110,7 +110,7 @@ function emptied(
   history: readonly HistoryPlan[],
   { images, armed }: Standing,
 ): Images {
-  if (!armed) return images
+  if (armed === false) return images
   for (const half of halves) {
     if (images.newest[half] > 0) for (const { empty } of history) statements.add(empty[half])
   }

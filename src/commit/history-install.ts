@@ -29,8 +29,8 @@ export const noImages: Newest = { a: 0, b: 0 }
 
 export interface ReadyHistory {
   readonly plans: readonly HistoryPlan[]
-  /** Triggers feed it: the run before stood near its heads. */
-  readonly armed: boolean
+  /** Triggers feed it: the run before stood near its heads. Undefined: that of some tables only, and of others not. */
+  readonly armed: boolean | undefined
   readonly newest: Newest
   readonly restorableFrom: number
 }
@@ -43,7 +43,8 @@ export async function prepareHistory(
 ): Promise<ReadyHistory> {
   const plans = models.map(historyPlan)
   const facts = await factsOf(client, plans)
-  const armed = facts.some((each) => each.armed)
+  const [first] = facts
+  const armed = facts.every((each) => each.armed === first?.armed) ? first?.armed : undefined
   if (!canFork(sources)) return { plans, armed, newest: noImages, restorableFrom: taken.restorableFrom }
   refuseForeignTables(models, facts)
   let { restorableFrom } = taken

@@ -7,7 +7,7 @@
  * Images are only appended, without any index, to one half; once nothing of the other is needed any more it is emptied
  * and takes its turn. Deleting them row by row, or keeping them unique, would cost more than writing them.
  *
- * What must hold: after `restoreStatements(target)` every row is what it was when the flight of `target` had landed.
+ * What must hold: after `restore` every row is what it was when the flight of the target had landed.
  */
 import { createHash } from 'node:crypto'
 import type { TableModel } from '../staging/table.ts'

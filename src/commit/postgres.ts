@@ -19,6 +19,7 @@ import { createTableStatements } from './ddl.ts'
 import { startHeartbeat, type Heartbeat } from './heartbeat.ts'
 import { prepareHistory } from './history-install.ts'
 import { install } from './install.ts'
+import { jitteredMs } from './jitter.ts'
 import { beatsUntilStale, registerHere } from './liveness.ts'
 import { takeOwnership } from './ownership.ts'
 import { readPositions } from './plans.ts'
@@ -59,7 +60,6 @@ export function postgres(options: PostgresOptions): Store {
 
 const defaultReadDeadlineMs = 300_000
 
-const firstPauseMs = 50
 const longestPauseMs = 5_000
 
 /**
@@ -96,7 +96,7 @@ async function openSession(
           throw error instanceof TailraceError ? error : openingError(error, connection)
         }
         if (client !== undefined) await endClient(client)
-        const inMs = Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
+        const inMs = jitteredMs(attempt, longestPauseMs)
         log.warn('opening is tried again', { attempt, inMs: Math.round(inMs), error: messageOf(error) })
         await pause(inMs, undefined, { signal })
       }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { mayPass } from './classify.ts'
+import { jitteredMs } from './jitter.ts'
 import type { QueryText } from './reader.ts'
 
 export interface ReadRetries {
@@ -16,7 +17,6 @@ export interface ReadRetries {
   recovered(): void
 }
 
-const firstPauseMs = 50
 const longestPauseMs = 5_000
 
 export function retriedReads(query: QueryText, retries: ReadRetries): QueryText {
@@ -31,8 +31,7 @@ export function retriedReads(query: QueryText, retries: ReadRetries): QueryText 
         const now = performance.now()
         failedAt ??= now
         if (!mayPass(error) || retries.signal.aborted || now - failedAt >= retries.deadlineMs) throw error
-        // full jitter, as for commits
-        const inMs = Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempt)
+        const inMs = jitteredMs(attempt, longestPauseMs)
         retries.retrying(error, attempt, inMs)
         await pause(inMs, undefined, { signal: retries.signal })
       }

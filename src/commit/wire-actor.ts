@@ -6,6 +6,7 @@ import { fromCallback } from 'xstate'
 import type { CommitterInput } from '../../machines/committer.machine.ts'
 import type { WireCommand, WireEvent } from '../../machines/events.ts'
 import { FatalError, messageOf, RetryableError, SupersededError, TailraceError } from '../errors.ts'
+import { jitteredMs } from './jitter.ts'
 import type { RestoreEnd, StoreSession, WriteEnd } from './store.ts'
 
 export interface WireActorParts {
@@ -27,7 +28,6 @@ export interface Sending<End extends WriteEnd | RestoreEnd> {
   landed(end: Extract<End, { end: 'landed' }> | undefined): Omit<LandedEvent, 'type'>
 }
 
-const firstPauseMs = 50
 const longestPauseMs = 10_000
 
 export function wireActor<End extends WriteEnd | RestoreEnd>(
@@ -43,9 +43,8 @@ export function wireActor<End extends WriteEnd | RestoreEnd>(
     }
     const sending = sendingOf(say, input)
 
-    /** Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ */
     const pauseMs = (error: unknown) => {
-      const inMs = parts().random() * Math.min(longestPauseMs, firstPauseMs * 2 ** attempts++)
+      const inMs = jitteredMs(++attempts, longestPauseMs, parts().random)
       parts().retrying(error, attempts, inMs)
       return inMs
     }

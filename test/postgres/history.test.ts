@@ -384,6 +384,23 @@ describe('another run', () => {
     expect(await world.query('SELECT checkpoint FROM tailrace.cursors')).toEqual([{ checkpoint: '2' }])
   })
 
+  test('I15: a table that was added since has its history, too, where the others have theirs already', async () => {
+    await using world = await createWorld()
+    {
+      await using hand = await Hand.open(world, { item })
+      hand.stage(0, [set(1, 'a')])
+      await hand.commit()
+      expect(await triggers(world)).toBe(3)
+    }
+    await using hand = await Hand.open(world)
+    hand.stage(0, [set(1, 'b'), ['pair', 'set', { from: 'x', checkpoint: 'y', at: 1 }]])
+    await hand.commit()
+    expect(await triggers(world)).toBe(6)
+    expect(await hand.session.restore(1)).toEqual({ end: 'landed', rows: 2 })
+    expect(await items(world)).toEqual([{ id: 1, body: 'a' }])
+    expect(await world.query('SELECT FROM pair')).toEqual([])
+  })
+
   test('of a pipeline that begins anew is not misled by images of its former life', async () => {
     await using world = await createWorld()
     {

@@ -1,0 +1,8 @@
+/** Pauses between attempts: full jitter. https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ */
+
+const firstPauseMs = 50
+
+/** @param failed attempts so far  @param random between 0 and 1 */
+export function jitteredMs(failed: number, longestMs: number, random: () => number = Math.random): number {
+  return random() * Math.min(longestMs, firstPauseMs * 2 ** (failed - 1))
+}
