@@ -22,10 +22,10 @@ import { install } from './install.ts'
 import { jitteredMs } from './jitter.ts'
 import { beatsUntilStale, registerHere } from './liveness.ts'
 import { takeOwnership } from './ownership.ts'
-import { readPositions } from './plans.ts'
+import { readPositions, writeShape } from './plans.ts'
 import { releaseOwnership, type Held } from './release.ts'
 import { PostgresSession } from './session.ts'
-import { keepShape } from './shape-guard.ts'
+import { checkShape } from './shape-guard.ts'
 import type { OpenStore, Resume, Store, StoreSession } from './store.ts'
 
 export type { Store } from './store.ts'
@@ -145,9 +145,10 @@ async function openOn(
       },
       log,
     )
-    await keepShape(client, held, taken, request)
+    const shape = await checkShape(client, taken, request)
     const history = await prepareHistory(client, request, taken)
     const positions = await storedPositions(client, pipeline)
+    await client.query(writeShape, [pipeline, token, JSON.stringify(shape)])
     const { epoch, committed, counter } = taken
     session = new PostgresSession({
       ...held,

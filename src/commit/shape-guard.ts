@@ -1,17 +1,19 @@
-/** Holds a run to the shape its pipeline was indexed with, and stores what has been added. */
+/** Holds a run to the shape its pipeline was indexed with. */
 import type pg from 'pg'
 import type { Taken } from './ownership.ts'
-import { readShapes, writeShape } from './plans.ts'
+import { readShapes } from './plans.ts'
 import { refuseChangedShape, shapeDifferences, shapeOf, type Shape } from './shape.ts'
 import type { OpenStore } from './store.ts'
 
-/** @throws ConfigurationError `SHAPE_CHANGED`; then nothing has been changed */
-export async function keepShape(
+/**
+ * @returns the shape of this run, to be stored once nothing else can refuse it
+ * @throws ConfigurationError `SHAPE_CHANGED`
+ */
+export async function checkShape(
   client: pg.Client,
-  { pipeline, token }: { readonly pipeline: string; readonly token: string },
   { commitNumber }: Taken,
-  { sources, models, log }: Pick<OpenStore, 'sources' | 'models' | 'log'>,
-): Promise<void> {
+  { pipeline, sources, models, log }: Pick<OpenStore, 'pipeline' | 'sources' | 'models' | 'log'>,
+): Promise<Shape> {
   const shape = shapeOf(sources, models)
   const { rows } = await client.query<{ name: string; shape: Shape }>(readShapes)
   const stored = rows.find(({ name }) => name === pipeline)?.shape
@@ -37,5 +39,5 @@ export async function keepShape(
       )
     }
   }
-  await client.query(writeShape, [pipeline, token, JSON.stringify(shape)])
+  return shape
 }
