@@ -14,16 +14,13 @@ type Env = Readonly<Record<string, string>>
 const main = join(import.meta.dirname, '../../src/cli/main.ts')
 const command = [process.execPath, '--import', 'tsx', main]
 
-/** Whatever this process has of colours or databases, the command has only what a test gives. */
+/**
+ * Whatever this process has of colours, CI or databases, the command has only what a test gives: `CI`, `TMUX` and a dozen
+ * others all change what Node thinks of a terminal.
+ */
 function environment(given: Env): NodeJS.ProcessEnv {
-  const {
-    NO_COLOR: _no,
-    FORCE_COLOR: _force,
-    DATABASE_URL: _url,
-    PGPASSWORD: _password,
-    ...rest
-  } = process.env
-  return { ...rest, TERM: 'xterm-256color', ...given }
+  const { PATH, HOME, TMPDIR, NODE_OPTIONS } = process.env
+  return { PATH, HOME, TMPDIR, NODE_OPTIONS, TERM: 'xterm-256color', ...given }
 }
 
 /** With nobody at the keyboard. */
