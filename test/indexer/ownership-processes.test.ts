@@ -25,37 +25,34 @@ test.each(['in the middle of the rows', 'between fence and Sync'] as const)(
   (point) => freezeRound({ kind: 'commit', point }, server, processes),
 )
 
-// Once in a whole run of the suite it did not end, and not again in eight tries, five of them at once: not explained yet.
-test(
-  'H72: one stale owner, two standbys: one wins, the other goes on waiting; a stop hands over at once',
-  { retry: 1 },
-  async () => {
-    await using database = await createDatabase()
-    await using scene = new Scene(database.connectionString, processes)
-    const owner = await scene.owner()
-    const standbys = [await scene.standby(), await scene.standby()]
-    const { epoch } = await scene.row()
-    const taken = standbys.map(({ process }, index) => process.until('taken').then(() => index))
-    owner.process.freeze()
-    const winner = await Promise.race(taken)
-    expect((await scene.row()).epoch).toBe(epoch + 1)
-    owner.process.thaw()
-    endedWell(await owner.ended, 'superseded')
-    const [won, waits] = [standbys[winner]!, standbys[1 - winner]!]
-    expect(await scene.row()).toMatchObject({ epoch: epoch + 1, pid: won.process.pid })
+test('H72: one stale owner, two standbys: one wins, the other goes on waiting; a stop hands over at once', async () => {
+  await using database = await createDatabase()
+  await using scene = new Scene(database.connectionString, processes)
+  // what a process needs of a processor to speak up, while others start beside it
+  const patient = { staleMs: 3 * staleMs }
+  const owner = await scene.owner(patient)
+  const standbys = [await scene.standby(patient), await scene.standby(patient)]
+  const { epoch } = await scene.row()
+  const taken = standbys.map(({ process }, index) => process.until('taken').then(() => index))
+  owner.process.freeze()
+  const winner = await Promise.race(taken)
+  expect((await scene.row()).epoch).toBe(epoch + 1)
+  owner.process.thaw()
+  endedWell(await owner.ended, 'superseded')
+  const [won, waits] = [standbys[winner]!, standbys[1 - winner]!]
+  expect(await scene.row()).toMatchObject({ epoch: epoch + 1, pid: won.process.pid })
 
-    const began = performance.now()
-    won.process.stop()
-    await waits.process.until('taken')
-    // a look every 200 ms, not a silence
-    expect(performance.now() - began).toBeLessThan(staleMs + 1_000)
-    endedWell(await won.ended, 'stopped')
-    expect(await scene.row()).toMatchObject({ epoch: epoch + 2, pid: waits.process.pid })
-    waits.process.stop()
-    endedWell(await waits.ended, 'stopped')
-    await scene.checkTables()
-  },
-)
+  const began = performance.now()
+  won.process.stop()
+  await waits.process.until('taken')
+  // a look every 200 ms, not a silence
+  expect(performance.now() - began).toBeLessThan(patient.staleMs)
+  endedWell(await won.ended, 'stopped')
+  expect(await scene.row()).toMatchObject({ epoch: epoch + 2, pid: waits.process.pid })
+  waits.process.stop()
+  endedWell(await waits.ended, 'stopped')
+  await scene.checkTables()
+})
 
 test('H72: a synchronous handler that takes three times as long is no silence', async () => {
   await using database = await createDatabase()

@@ -9,7 +9,9 @@ export class RigProcess implements AsyncDisposable {
   readonly #exited = once(this.#child, 'exit')
   readonly #ready: Promise<unknown>
   #ended: ((ended: Ended | 'killed') => void) | undefined
-  #listeners: ((heard: Heard) => boolean)[] = []
+  /** What it has said since its run began, and who waits for more. */
+  #said: readonly (Heard & { readonly atMs: number })[] = []
+  #listeners = new Set<() => void>()
   #hasBegun = false
   #mustStop = false
   isGone = false
@@ -17,19 +19,20 @@ export class RigProcess implements AsyncDisposable {
   isFrozen = false
 
   constructor() {
-    this.#ready = this.until('ready')
+    this.#ready = this.until('ready').catch(() => undefined)
     this.#child.on('message', (message) => {
       const heard = message as Heard
-      this.#listeners = this.#listeners.filter((listener) => !listener(heard))
       if (heard.type === 'ended') this.#hasBegun = false
       if (heard.type === 'taken' || heard.type === 'waiting') {
         this.#hasBegun = true
         if (this.#mustStop) this.stopAlways(true)
       }
+      this.#hear(heard)
       if (heard.type === 'ended') this.#ended?.(heard)
     })
     void this.#exited.then(() => {
       this.isGone = true
+      for (const look of this.#listeners) look()
       this.#ended?.('killed')
     })
   }
@@ -38,19 +41,25 @@ export class RigProcess implements AsyncDisposable {
     return this.#child.pid!
   }
 
-  /** The next one said from now on. */
+  /** Resolves once this run has said so, at once if it has already; rejects when it ends without having said it. */
   until(type: Heard['type']): Promise<void> {
-    return new Promise((resolve) => {
-      this.#listeners.push((heard) => {
-        if (heard.type !== type) return false
-        resolve()
-        return true
-      })
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const isSaid = this.#said.some((heard) => heard.type === type)
+        if (!isSaid && !this.isGone && !this.#said.some((heard) => heard.type === 'ended')) return
+        this.#listeners.delete(look)
+        if (isSaid) resolve()
+        else reject(new Error(`process ${this.pid} never said '${type}': ${JSON.stringify(this.#said)}`))
+      }
+      this.#listeners.add(look)
+      look()
     })
   }
 
   /** One run, to its end. */
   async run(task: RigTask): Promise<Ended | 'killed'> {
+    // nothing of the run before is of this one
+    this.#said = []
     await Promise.race([this.#ready, this.#exited])
     if (this.isGone) return 'killed'
     this.isRunning = true
@@ -90,6 +99,11 @@ export class RigProcess implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.kill()
+  }
+
+  #hear(heard: Heard): void {
+    this.#said = [...this.#said, { ...heard, atMs: Math.round(performance.now()) }]
+    for (const look of this.#listeners) look()
   }
 
   #tell(told: Told): void {

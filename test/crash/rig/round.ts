@@ -307,13 +307,13 @@ class Round {
         const isHeld = this.#random() < 0.5
         // what it has sent is under way, and may arrive when another has the pipeline
         const next = await this.#join(false)
-        if (isHeld) await Promise.race([next.until('taken'), pause(1_000)])
+        if (isHeld) await this.#hasTaken(next, 1_000)
         return caught.letGo()
       }
       case 'freeze': {
         process.freeze()
         const next = await this.#join(true)
-        await Promise.race([next.until('taken'), pause(3_000)])
+        await this.#hasTaken(next, 3_000)
         caught.letGo()
         process.thaw()
         return
@@ -324,6 +324,11 @@ class Round {
       default:
         throw new Error(`unreachable: ${String(action satisfies never)}`)
     }
+  }
+
+  /** Or was too late for it, or takes too long. */
+  async #hasTaken(process: RigProcess, waitMs: number): Promise<void> {
+    await Promise.race([process.until('taken').catch(() => undefined), pause(waitMs)])
   }
 
   async #settleDoubt(): Promise<void> {
