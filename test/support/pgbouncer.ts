@@ -4,12 +4,13 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import { unpackDebian, withLibraries } from './debian-package.ts'
 
 const run = promisify(execFile)
 
@@ -18,36 +19,23 @@ interface Binary {
   readonly libraries: string
 }
 
-const unpacked = join(tmpdir(), 'tailrace-pgbouncer')
-const packages = ['pgbouncer', 'libevent-2.1-7', 'libc-ares2']
-
 /** @returns a reason, where there is none */
 export async function findPgbouncer(): Promise<Binary | string> {
-  const candidates: Binary[] = [
-    { file: 'pgbouncer', libraries: '' },
-    { file: join(unpacked, 'usr/sbin/pgbouncer'), libraries: join(unpacked, 'usr/lib/x86_64-linux-gnu') },
-  ]
-  for (const candidate of candidates) if (await works(candidate)) return candidate
-  try {
-    await mkdir(unpacked, { recursive: true })
-    await run('apt-get', ['download', ...packages], { cwd: unpacked, timeout: 60_000 })
-    for (const file of await readdir(unpacked)) {
-      if (file.endsWith('.deb')) await run('dpkg', ['-x', file, '.'], { cwd: unpacked })
-    }
-  } catch (error) {
-    return `pgbouncer is not in PATH, and Debian's package cannot be had: ${String(error).slice(0, 200)}`
-  }
-  return (await works(candidates[1]!)) ? candidates[1]! : 'the unpacked pgbouncer does not run here'
+  const installed: Binary = { file: 'pgbouncer', libraries: '' }
+  if (await works(installed)) return installed
+  const unpacked = await unpackDebian('pgbouncer', ['pgbouncer', 'libevent-2.1-7', 'libc-ares2'])
+  if (typeof unpacked === 'string') return `pgbouncer is not in PATH, and ${unpacked}`
+  const { root, libraries } = unpacked
+  const binary: Binary = { file: join(root, 'usr/sbin/pgbouncer'), libraries }
+  return (await works(binary)) ? binary : 'the unpacked pgbouncer does not run here'
 }
 
 async function works({ file, libraries }: Binary): Promise<boolean> {
-  return run(file, ['--version'], { env: environment(libraries) }).then(
+  return run(file, ['--version'], { env: withLibraries(libraries) }).then(
     () => true,
     () => false,
   )
 }
-
-const environment = (libraries: string) => ({ ...process.env, LD_LIBRARY_PATH: libraries })
 
 export interface Pgbouncer extends AsyncDisposable {
   /** The same database, through the pooler. */
@@ -79,7 +67,7 @@ server_tls_sslmode = disable
   )
   const isRoot = process.getuid?.() === 0
   const child = spawn(binary.file, [...(isRoot ? ['-u', 'nobody'] : []), settings], {
-    env: environment(binary.libraries),
+    env: withLibraries(binary.libraries),
     stdio: 'ignore',
   })
   const exited = once(child, 'exit')
