@@ -41,9 +41,21 @@ export interface FramesFlushed {
 }
 
 export type PublishEvent =
-  | { readonly type: 'region.settled'; readonly delivered: boolean }
+  /** More is to be settled than commits have told of: Redis was emptied, or a look at the regions has found something. */
+  | { readonly type: 'publish.offered'; readonly snapshots: number }
+  | RegionSettled
   /** Answer to `halt` and `cut`: nothing is being delivered any more. */
   | { readonly type: 'publish.parked' }
+
+/** Of so many committed snapshots nothing more is waited for. */
+export interface RegionSettled {
+  readonly type: 'region.settled'
+  readonly settled: number
+  /** Redis has the newest of them: a delivery mark is due. */
+  readonly delivered: boolean
+  /** Why its region is quarantined; null: it is not. */
+  readonly error: unknown
+}
 
 export type HostEvent = { readonly type: 'stop' } | { readonly type: 'abort'; readonly error: unknown }
 
@@ -110,6 +122,49 @@ export type CommitterEvent =
   /** The deadline: destroy the socket, say what is in doubt. */
   | { readonly type: 'cut' }
 
+// ── facts: outbox → publisher, delivery → region ────────────────────────────────────────────────────────────
+
+/** A region has something that is to be delivered. Every snapshot offered is settled once. */
+export interface RegionOffered {
+  readonly type: 'region.offered'
+  readonly region: string
+  readonly snapshots: number
+}
+
+export type OutboxEvent =
+  | RegionOffered
+  | { readonly type: 'publish.offered'; readonly snapshots: number }
+  /** A look is over; what it found was offered. */
+  | { readonly type: 'outbox.looked'; readonly snapshots: number }
+
+export type PublisherEvent =
+  | OutboxEvent
+  | (RegionSettled & { readonly region: string })
+  | { readonly type: 'region.parked'; readonly region: string }
+  /** Nothing new starts; what is on the wire settles. */
+  | { readonly type: 'halt' }
+  /** The deadline: what is on the wire is given up. */
+  | { readonly type: 'cut' }
+
+export type DeliveryEvent =
+  /** Its rows are read; they are on the wire. */
+  | { readonly type: 'delivery.sent' }
+  /** Everything that its region had when it was told to deliver is in Redis. */
+  | { readonly type: 'delivery.done' }
+  | {
+      readonly type: 'delivery.failed'
+      readonly error: unknown
+      /** No retry of the same snapshot helps. */
+      readonly permanent: boolean
+      readonly retryInMs: number
+    }
+
+export type RegionEvent =
+  | { readonly type: 'offer'; readonly snapshots: number }
+  | DeliveryEvent
+  | { readonly type: 'halt' }
+  | { readonly type: 'cut' }
+
 // ── commands: chart → worker ────────────────────────────────────────────────────────────────────────────────
 
 export type OpenerCommand = { readonly type: 'cancel' }
@@ -120,6 +175,11 @@ export type ComputeCommand =
   | { readonly type: 'cancel' }
   | { readonly type: 'cut' }
 export type PublishCommand = { readonly type: 'halt' } | { readonly type: 'cut' }
+export type DeliveryCommand =
+  /** Deliver what the region has now; the answer is `delivery.done` or `delivery.failed`. */
+  | { readonly type: 'deliver'; readonly attempt: number }
+  /** Give it up; there is no answer. */
+  | { readonly type: 'cut' }
 export type WireCommand =
   /** Send the first `batches` batches of the frozen group that have not landed. */
   | { readonly type: 'write'; readonly batches: number }

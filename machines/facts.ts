@@ -2,16 +2,21 @@
  * What the root chart knows: its context, and one pure function for each thing that becomes known.
  * Guards read these facts and nothing else, so every barrier can be checked by looking at one object.
  */
-import type { ComputeEvent, OpenerEvent, SourceEvent } from './events.ts'
-import type { Limits } from './limits.ts'
+import type { ComputeEvent, OpenerEvent, RegionSettled, SourceEvent } from './events.ts'
+import { defaultRegionLimits, type Limits, type RegionLimits } from './limits.ts'
 import type { CommitOutcome, InDoubt, Owner } from './outcome.ts'
 
 export interface IndexerInput {
   readonly limits: Limits
+  readonly regionLimits?: RegionLimits | undefined
+  /** A region that is quarantined fails the run. Default: it costs the run nothing. */
+  readonly requireRegions?: boolean | undefined
 }
 
 export interface IndexerFacts {
   readonly limits: Limits
+  readonly regionLimits: RegionLimits
+  readonly requireRegions: boolean
   /** Last checkpoint handled; last checkpoint durable in Postgres. */
   readonly processed: number
   readonly committed: number
@@ -30,7 +35,10 @@ export interface IndexerFacts {
   readonly exit: 'ended' | 'stop' | null
   /** Lowest checkpoint that survives; null: no fork is pending. */
   readonly fork: number | null
-  /** Committed snapshots on their way to Redis, and whether a delivery mark still has to be committed. */
+  /**
+   * Committed snapshots on their way to Redis, and whether a delivery mark still has to be committed. Below zero while a
+   * commit in two halves is under way: what its first half brought may be delivered before the whole is told.
+   */
   readonly undelivered: number
   readonly marksDirty: boolean
   /** The group on the wire holds the marks of what was delivered before it was frozen. */
@@ -51,6 +59,8 @@ const maxSuppressed = 16
 export function initialFacts(input: IndexerInput): IndexerFacts {
   return {
     limits: input.limits,
+    regionLimits: input.regionLimits ?? defaultRegionLimits,
+    requireRegions: input.requireRegions ?? false,
     processed: 0,
     committed: 0,
     running: null,
@@ -170,8 +180,16 @@ function endedBadly(facts: IndexerFacts, outcome: CommitOutcome): Known {
   return outcome.error === null ? known : { ...known, ...failedWith(facts, outcome.error) }
 }
 
-export function regionSettled(facts: IndexerFacts, delivered: boolean): Known {
-  return { undelivered: facts.undelivered - 1, marksDirty: facts.marksDirty || delivered }
+export function offered(facts: IndexerFacts, snapshots: number): Known {
+  return { undelivered: facts.undelivered + snapshots }
+}
+
+export function regionSettled(facts: IndexerFacts, { settled, delivered, error }: RegionSettled): Known {
+  return {
+    undelivered: facts.undelivered - settled,
+    marksDirty: facts.marksDirty || delivered,
+    ...(facts.requireRegions && error !== null ? failedWith(facts, error) : {}),
+  }
 }
 
 // ── what guards ask ─────────────────────────────────────────────────────────────────────────────────────────

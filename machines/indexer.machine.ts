@@ -288,9 +288,17 @@ export const indexerMachine = setupIndexer.createMachine({
         },
 
         publish: {
-          invoke: { id: 'publisher', src: 'publisher', onError: { actions: 'recordError', target: '.idle' } },
+          invoke: {
+            id: 'publisher',
+            src: 'publisher',
+            input: ({ context }) => ({ limits: context.regionLimits }),
+            onError: { actions: 'recordError', target: '.idle' },
+          },
           initial: 'idle',
-          on: { 'region.settled': { actions: 'recordRegion' } },
+          on: {
+            'publish.offered': { actions: 'recordOffered' },
+            'region.settled': { actions: 'recordRegion' },
+          },
           states: {
             idle: {
               description: 'every committed snapshot is settled, or the run is ending',

@@ -9,6 +9,7 @@ import * as facts from './facts.ts'
 import type { IndexerFacts, IndexerInput } from './facts.ts'
 import { handOverMs, timerMs } from './limits.ts'
 import type { IndexerOutcome } from './outcome.ts'
+import type { PublisherInput } from './publisher.machine.ts'
 
 const inert = () => undefined
 
@@ -41,7 +42,7 @@ export const setupIndexer = setup({
     opener: fromCallback<OpenerCommand>(inert),
     sources: fromCallback<SourceCommand>(inert),
     computer: fromCallback<ComputeCommand>(inert),
-    publisher: fromCallback<PublishCommand>(inert),
+    publisher: fromCallback<PublishCommand, PublisherInput>(inert),
     committer: committerMachine,
     restorer: committerMachine,
   },
@@ -98,7 +99,10 @@ export const setupIndexer = setup({
       event.type === 'xstate.done.actor.restorer' ? facts.restored(context, event.output) : {},
     ),
     recordRegion: assign(({ context, event }) =>
-      event.type === 'region.settled' ? facts.regionSettled(context, event.delivered) : {},
+      event.type === 'region.settled' ? facts.regionSettled(context, event) : {},
+    ),
+    recordOffered: assign(({ context, event }) =>
+      event.type === 'publish.offered' ? facts.offered(context, event.snapshots) : {},
     ),
     cancelOpening: sendTo('opener', { type: 'cancel' }),
     openSources: sendTo('sources', { type: 'open' }),

@@ -30,6 +30,21 @@ export const defaultLimits: Limits = {
   failDeadlineMs: 1_000,
 }
 
+/** How regions are delivered. */
+export interface RegionLimits {
+  /** Attempts before a region is quarantined. */
+  readonly attempts: number
+  /** One attempt; past it, it is given up and tried again. */
+  readonly attemptMs: number
+  /** A quarantined region is tried again so often. */
+  readonly probeMs: number
+}
+
+export const defaultRegionLimits: RegionLimits = { attempts: 5, attemptMs: 5_000, probeMs: 30_000 }
+
+/** Each is an actor, and has its own keys in Redis: meant for tens, not for one per row. */
+export const maxRegions = 100
+
 /** How long compute waits at most for a commit's frames to reach the kernel before it goes on. */
 export const handOverMs = 10
 

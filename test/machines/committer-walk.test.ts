@@ -17,7 +17,7 @@ import {
 import type { ModelEvent, Walk } from '../support/model.ts'
 import { committerGroups, committerModel, contextOf } from '../support/model-committer.ts'
 import type { WireWorld } from '../support/model-committer.ts'
-import { committerEnds } from '../support/model-indexer.ts'
+import { committerEnds } from '../support/model-ends.ts'
 import { checkCommitterEdge } from '../support/model-invariants.ts'
 
 const walked = new Map<string, Walk<WireWorld>>()

@@ -35,8 +35,9 @@ const walks: Record<string, Bounds> = {
   'a worker breaks its word': { ...small, readAhead: true, crashes: true },
   'a second error': { ...small, forks: 0, failures: 2, undelivered: 1, crashes: true },
   'regions and delivery marks': { ...small, undelivered: 1, partial: false },
-  // groups of two, of which one lands
-  'a prefix lands': { ...small, budget: 3, forks: 0 },
+  // groups of two, of which one lands, and is delivered before the other
+  'a prefix lands': { ...small, budget: 3, forks: 0, undelivered: 1 },
+  'a region is required': { ...small, forks: 0, undelivered: 1, offers: 1, requireRegions: true },
 }
 
 /** Transitions that no walk takes, each with its reason. */

@@ -149,7 +149,8 @@ function sample(type: string, patch: Readonly<Record<string, unknown>> = {}): Mo
     'batch.pulled': { from: 101, upTo: 110, items: 1 },
     'batch.handled': { upTo: 110, stagedBytes: 1 },
     'source.fork': { source: 'a', target: 100 },
-    'region.settled': { delivered: true },
+    'publish.offered': { snapshots: 1 },
+    'region.settled': { settled: 1, delivered: true, error: null },
   }
   const isDone = type.startsWith('xstate.done.actor.')
   const output = {

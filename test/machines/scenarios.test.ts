@@ -5,6 +5,7 @@ import type { EventObject } from 'xstate'
 import { committerMachine } from '../../machines/committer.machine.ts'
 import type { CommitterInput } from '../../machines/committer.machine.ts'
 import type { IndexerEvent, WireCommand, WireEvent } from '../../machines/events.ts'
+import type { IndexerInput } from '../../machines/facts.ts'
 import { indexerMachine } from '../../machines/indexer.machine.ts'
 import type { Limits } from '../../machines/limits.ts'
 import { defaultLimits, handOverMs } from '../../machines/limits.ts'
@@ -22,7 +23,7 @@ interface Wire {
 }
 
 /** A run whose workers are silent: the test speaks for them and reads what they were told. */
-function start(limits: Partial<Limits> = {}) {
+function start(limits: Partial<Limits> = {}, input: Partial<IndexerInput> = {}) {
   const heard: string[] = []
   const wires: Wire[] = []
   const listener = (name: string) =>
@@ -48,7 +49,7 @@ function start(limits: Partial<Limits> = {}) {
       restorer: committer,
     } as never,
   })
-  const actor = createActor(machine, { input: { limits: { ...defaultLimits, ...limits } } })
+  const actor = createActor(machine, { input: { limits: { ...defaultLimits, ...limits }, ...input } })
   const errors: unknown[] = []
   actor.subscribe({ error: (error) => errors.push(error) })
   actor.start()
@@ -73,6 +74,7 @@ const handled = { type: 'batch.handled', upTo: 110, stagedBytes: 1 } as const
 const closed = { type: 'source.closed' } as const
 const cancelled = { type: 'batch.cancelled' } as const
 const fork = { type: 'source.fork', source: 'a', target: 100 } as const
+const delivered = { type: 'region.settled', settled: 1, delivered: true, error: null } as const
 const abort = { type: 'abort', error: 'abort' } as const
 const landed = {
   type: 'write.landed',
@@ -114,7 +116,7 @@ describe('the exit', () => {
     run.say(opened, { type: 'source.ended' }, pulled, handled, { type: 'frames.flushed' })
     run.wire().say({ ...landed, snapshots: 1 })
     run.say({ ...pulled, from: 111, upTo: 120 }, { ...handled, upTo: 120 }, { type: 'frames.flushed' })
-    run.say({ type: 'region.settled', delivered: true }, { type: 'pull.ended' })
+    run.say(delivered, { type: 'pull.ended' })
     run.wire().say({ ...landed, committed: 120 })
     expect(run.wire().input).toMatchObject({ batches: 0, from: 120, upTo: 120 })
     run.wire().say({ ...landed, batches: 0, committed: 120 })
@@ -125,11 +127,68 @@ describe('the exit', () => {
     const run = start()
     run.say(opened, pulled, handled, { type: 'frames.flushed' })
     run.wire().say({ ...landed, snapshots: 1 })
-    run.say({ type: 'region.settled', delivered: true }, { type: 'stop' }, cancelled, closed)
+    run.say(delivered, { type: 'stop' }, cancelled, closed)
     expect(run.wire().input.batches).toBe(0)
     run.wire().say({ type: 'write.refused', error: 'refused', retryInMs: 1 })
     run.wire().say({ type: 'resolve.notLanded', retryInMs: 1 })
     expect(run.outcome()).toMatchObject({ status: 'failed', error: 'refused', inDoubt: null })
+  })
+})
+
+describe('regions', () => {
+  const quarantined = {
+    type: 'region.settled',
+    settled: 1,
+    delivered: false,
+    error: 'unreachable',
+  } as const
+  const published = (requireRegions: boolean) => {
+    const run = start({}, { requireRegions })
+    run.say(opened, pulled, handled, { type: 'frames.flushed' })
+    run.wire().say({ ...landed, snapshots: 1 })
+    expect(run.value()).toContain('"publish":"publishing"')
+    return run
+  }
+
+  test('I13 one that is quarantined costs the run nothing', () => {
+    const run = published(false)
+    run.say(quarantined)
+    expect(run.value()).toContain('flowing')
+    run.say({ type: 'stop' }, cancelled, closed)
+    expect(run.outcome()).toMatchObject({ status: 'stopped', error: null, suppressed: [] })
+  })
+
+  test('I7 one that is required and quarantined fails the run, with its error first', () => {
+    const run = published(true)
+    run.say(quarantined, { type: 'source.failed', error: 'second' })
+    expect(run.heard).toContain('publisher.halt')
+    run.say(cancelled, closed)
+    expect(run.outcome()).toMatchObject({
+      status: 'failed',
+      error: 'unreachable',
+      suppressed: ['second'],
+      committed: 110,
+    })
+  })
+
+  test('I6 what a look finds is settled before the end', () => {
+    const run = start()
+    run.say(opened, { type: 'publish.offered', snapshots: 2 }, { type: 'stop' }, cancelled, closed)
+    run.say({ ...delivered, settled: 0, delivered: false })
+    expect(run.value()).toContain('draining')
+    run.say({ ...delivered, settled: 2, delivered: false })
+    expect(run.outcome()).toMatchObject({ status: 'stopped', committed: 100 })
+  })
+
+  test('I6 one that is delivered between the halves of a commit is settled before the commit is told', () => {
+    const run = start()
+    run.say(opened, pulled, handled, delivered, { type: 'stop' })
+    run.say(closed)
+    run.wire().say({ ...landed, snapshots: 1 })
+    // its mark was not in the group: it goes by itself
+    expect(run.wire().input).toMatchObject({ batches: 0, from: 110, upTo: 110 })
+    run.wire().say({ ...landed, batches: 0 })
+    expect(run.outcome()).toMatchObject({ status: 'stopped', committed: 110 })
   })
 })
 

@@ -7,7 +7,8 @@ import { createActor } from 'xstate'
 import type { AnyStateMachine } from 'xstate'
 import { committerMachine } from '../../machines/committer.machine.ts'
 import { indexerMachine } from '../../machines/indexer.machine.ts'
-import { defaultLimits, timerMs } from '../../machines/limits.ts'
+import { defaultLimits, defaultRegionLimits, timerMs } from '../../machines/limits.ts'
+import { regionMachine } from '../../machines/region.machine.ts'
 import { stateNodes } from '../support/model.ts'
 
 const machines = [
@@ -16,6 +17,11 @@ const machines = [
     id: 'committer',
     machine: committerMachine as unknown as AnyStateMachine,
     input: { kind: 'commit', batches: 1, from: 0, upTo: 1, commitDeadlineMs: 1_000 },
+  },
+  {
+    id: 'region',
+    machine: regionMachine as unknown as AnyStateMachine,
+    input: { region: 'r', limits: defaultRegionLimits },
   },
 ]
 

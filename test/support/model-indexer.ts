@@ -4,12 +4,11 @@
  */
 import { indexerMachine } from '../../machines/indexer.machine.ts'
 import type { IndexerFacts } from '../../machines/facts.ts'
-import { isEnding } from '../../machines/facts.ts'
 import { defaultLimits } from '../../machines/limits.ts'
 import type { CommitOutcome } from '../../machines/outcome.ts'
+import { batchWidth, committerEnds, isBad, isPlain, restorerEnds } from './model-ends.ts'
+import { indexerKey } from './model-indexer-key.ts'
 import type { Command, Model, ModelEvent, ModelState, Step } from './model.ts'
-
-export const batchWidth = 10
 
 export interface Bounds {
   /** Batches that fill the budget. */
@@ -22,6 +21,10 @@ export interface Bounds {
   readonly crashes: boolean
   /** Undelivered snapshots at a time; 0 leaves the regions out. */
   readonly undelivered: number
+  /** What the publisher says beyond the commits: a snapshot offered, or a quarantined region delivered after all. */
+  readonly offers?: number | undefined
+  /** A region that is quarantined is one of the failures. */
+  readonly requireRegions?: boolean | undefined
   /** Whether a commit that ends badly may have landed a prefix, or be in doubt without having been cut. */
   readonly partial: boolean
   /** Whether the read-ahead may fill up. */
@@ -39,14 +42,17 @@ export interface World {
   readonly saidFull: boolean
   /** `free` after a batch or a last word; `cancelling` until the last word. */
   readonly computer: 'free' | 'pulling' | 'pulled' | 'running' | 'cancelling' | 'gone'
-  readonly committer: (Lane & { readonly batches: number }) | null
+  /** `early`: snapshots of its first half that are settled before its end is told. */
+  readonly committer: (Lane & { readonly batches: number; readonly early: number }) | null
   readonly restorer: Lane | null
   readonly publisher: 'free' | 'parking' | 'parked' | 'gone'
   /** Ground truth, kept beside the chart's own facts. */
   readonly staged: number
+  readonly unsettled: number
   readonly marksUnsaved: boolean
   readonly marksInFlight: boolean
   readonly forksLeft: number
+  readonly offersLeft: number
   readonly failuresLeft: number
 }
 
@@ -56,68 +62,13 @@ export function factsOf(state: IndexerState): IndexerFacts {
   return state.chart.context as IndexerFacts
 }
 
-const landedNothing = {
-  landed: 0,
-  stagedBatches: 0,
-  stagedBytes: -1,
-  groupLimit: -1,
-  snapshots: 0,
-  error: null,
-  inDoubt: null,
-  owner: null,
-} as const
-
-/**
- * How a committer may end, given what it was told. test/machines/walk.test.ts shows that the real one has no
- * other ends than these.
- */
-export function committerEnds(
-  told: readonly string[],
-  batches: number,
-  facts: { readonly committed: number; readonly uncommitted: number },
-): CommitOutcome[] {
-  const landing = (landed: number): Omit<CommitOutcome, 'status'> => ({
-    ...landedNothing,
-    landed,
-    committed: facts.committed + landed * batchWidth,
-    stagedBytes: landed === 0 ? -1 : facts.uncommitted - landed,
-    groupLimit: landed === 0 ? -1 : 2,
-  })
-  // a prefix lands only when the group was split
-  const prefixes = batches > 1 ? [0, batches - 1] : [0]
-  const inDoubt = batches > 0 ? { from: facts.committed, upTo: facts.committed + batches * batchWidth } : null
-  return [
-    { ...landing(batches), status: 'committed' },
-    ...prefixes.flatMap((landed): CommitOutcome[] => [
-      { ...landing(landed), status: 'superseded', owner: { epoch: 2, host: 'other', pid: 2 } },
-      { ...landing(landed), status: 'failed', error: 'commit failed' },
-      { ...landing(landed), status: 'failed', error: 'commit failed', inDoubt },
-      ...(told.includes('recall') ? [{ ...landing(landed), status: 'recalled' as const }] : []),
-      ...(told.includes('halt') ? [{ ...landing(landed), status: 'failed' as const }] : []),
-      ...(told.includes('cut') ? [{ ...landing(landed), status: 'failed' as const, inDoubt }] : []),
-    ]),
-  ]
-}
-
-/** How a rollback may end: like a commit of one batch; it says what is still staged. */
-function restorerEnds(told: readonly string[], facts: IndexerFacts): CommitOutcome[] {
-  const target = facts.fork ?? facts.processed
-  const committed = Math.min(facts.committed, target)
-  const staged = Math.max(0, Math.min(facts.processed, target) - committed) / batchWidth
-  const { committed: before } = facts
-  return committerEnds(told, 1, { committed: before, uncommitted: staged })
-    .filter((end) => end.status !== 'recalled')
-    .map((end) =>
-      end.status === 'committed'
-        ? { ...end, committed, stagedBatches: staged, stagedBytes: staged }
-        : { ...end, committed: before },
-    )
-}
-
 export function indexerModel(bounds: Bounds, machine: typeof indexerMachine = indexerMachine): Model<World> {
   return {
     machine,
-    input: { limits: { ...defaultLimits, stagedBytes: bounds.budget } },
+    input: {
+      limits: { ...defaultLimits, stagedBytes: bounds.budget },
+      requireRegions: bounds.requireRegions,
+    },
     world: {
       opener: 'busy',
       sources: 'closed',
@@ -127,14 +78,16 @@ export function indexerModel(bounds: Bounds, machine: typeof indexerMachine = in
       restorer: null,
       publisher: 'free',
       staged: 0,
+      unsettled: 0,
       marksUnsaved: false,
       marksInFlight: false,
       forksLeft: bounds.forks,
+      offersLeft: bounds.offers ?? 0,
       failuresLeft: bounds.failures,
     },
     says: (state) => [...says(state, bounds)],
     hears: (before, event, step) => hears(before, event, step),
-    key,
+    key: indexerKey,
   }
 }
 
@@ -193,7 +146,7 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
     const uncommitted = world.staged + batches
     for (const end of committerEnds(told, batches, { committed: facts.committed, uncommitted })) {
       if (isBad(end, told) && !(mayFail && (bounds.partial || isPlain(end)))) continue
-      for (const snapshots of snapshotCounts(end, facts, bounds)) {
+      for (const snapshots of snapshotCounts(end, facts, bounds, world.committer.early)) {
         yield { type: 'xstate.done.actor.committer', output: { ...end, snapshots } }
       }
     }
@@ -202,36 +155,49 @@ function* says(state: IndexerState, bounds: Bounds): Generator<ModelEvent> {
   if (world.restorer !== null) {
     for (const end of restorerEnds(world.restorer.told, facts)) {
       if (isBad(end, world.restorer.told) && !(mayFail && (bounds.partial || isPlain(end)))) continue
-      for (const snapshots of snapshotCounts(end, facts, bounds)) {
+      // a look: what was published above the fork is to be replaced
+      for (const snapshots of snapshotCounts(end, facts, bounds, 0)) {
         yield { type: 'xstate.done.actor.restorer', output: { ...end, snapshots } }
       }
     }
     if (mayCrash) yield { type: 'xstate.error.actor.restorer', error: 'restorer broke' }
   }
 
-  if (world.publisher === 'free' && facts.undelivered > 0) {
-    yield { type: 'region.settled', delivered: true }
-    yield { type: 'region.settled', delivered: false }
-  }
+  if (bounds.undelivered > 0) yield* regions(world, facts, bounds)
   if (world.publisher === 'parking') yield { type: 'publish.parked' }
   if (world.publisher !== 'gone' && mayCrash) {
     yield { type: 'xstate.error.actor.publisher', error: 'publisher broke' }
   }
 }
 
-/** An end that the committer was not asked for: it costs one of the failures of the run. */
-function isBad(end: CommitOutcome, told: readonly string[]): boolean {
-  if (end.status === 'superseded') return true
-  return end.status === 'failed' && !(told.includes('halt') || told.includes('cut'))
+function snapshotCounts(end: CommitOutcome, facts: IndexerFacts, bounds: Bounds, early: number): number[] {
+  if (end.landed === 0) return early === 0 ? [0] : []
+  return facts.undelivered < bounds.undelivered ? [early, early + 1] : [early]
 }
 
-function isPlain(end: CommitOutcome): boolean {
-  return end.landed === 0 && end.inDoubt === null
-}
-
-function snapshotCounts(end: CommitOutcome, facts: IndexerFacts, bounds: Bounds): number[] {
-  const mayHold = end.landed > 0 && facts.undelivered < bounds.undelivered
-  return mayHold ? [0, 1] : [0]
+/** What is on the wire settles also after a halt; nothing more is offered then. */
+function* regions(world: World, facts: IndexerFacts, bounds: Bounds): Generator<ModelEvent> {
+  if (world.publisher !== 'free' && world.publisher !== 'parking') return
+  const settles = (settled: number, delivered: boolean, error: unknown = null): ModelEvent => ({
+    type: 'region.settled',
+    settled,
+    delivered,
+    error,
+  })
+  const isFree = world.publisher === 'free'
+  const mayQuarantine = !facts.requireRegions || world.failuresLeft > 0
+  // the first half of a group may be settled before the end of the whole is told
+  const isEarly = isFree && facts.undelivered === 0 && (world.committer?.batches ?? 0) > 1
+  if (facts.undelivered > 0 || isEarly) {
+    yield settles(1, true)
+    yield settles(1, false)
+    if (mayQuarantine) yield settles(1, false, 'unreachable')
+  }
+  if (mayQuarantine) yield settles(0, false, 'unreachable')
+  if (isFree && world.offersLeft > 0) {
+    if (facts.undelivered < bounds.undelivered) yield { type: 'publish.offered', snapshots: 1 }
+    yield settles(0, true)
+  }
 }
 
 /** Two sources, so two targets at each moment: high enough to spare what runs, or low enough to hurt. */
@@ -299,6 +265,7 @@ function afterWord({ world, chart }: IndexerState, event: ModelEvent): World {
         ...(isBad(output, told) ? costly : world),
         committer: null,
         staged: world.staged + batches - output.landed,
+        unsettled: world.unsettled + output.snapshots,
         marksUnsaved: world.marksUnsaved || (!landedAll && world.marksInFlight),
         marksInFlight: false,
       }
@@ -307,10 +274,17 @@ function afterWord({ world, chart }: IndexerState, event: ModelEvent): World {
       const output = event['output'] as CommitOutcome
       const { told } = world.restorer!
       const staged = output.status === 'committed' ? output.stagedBatches : world.staged
-      return { ...(isBad(output, told) ? costly : world), restorer: null, staged }
+      const unsettled = world.unsettled + output.snapshots
+      return { ...(isBad(output, told) ? costly : world), restorer: null, staged, unsettled }
     }
+    case 'publish.offered':
+      return {
+        ...world,
+        unsettled: world.unsettled + (event['snapshots'] as number),
+        offersLeft: world.offersLeft - 1,
+      }
     case 'region.settled':
-      return { ...world, marksUnsaved: world.marksUnsaved || event['delivered'] === true }
+      return afterSettled(facts.requireRegions && event['error'] !== null ? costly : world, event)
     case 'publish.parked':
       return { ...world, publisher: 'parked' }
     case 'xstate.error.actor.opener':
@@ -330,13 +304,27 @@ function afterWord({ world, chart }: IndexerState, event: ModelEvent): World {
   }
 }
 
+function afterSettled(world: World, event: ModelEvent): World {
+  const settled = event['settled'] as number
+  const isDelivered = event['delivered'] === true
+  const unsettled = world.unsettled - settled
+  const { committer } = world
+  return {
+    ...world,
+    unsettled,
+    marksUnsaved: world.marksUnsaved || isDelivered,
+    offersLeft: world.offersLeft - (isDelivered && settled === 0 ? 1 : 0),
+    committer: unsettled < 0 && committer !== null ? { ...committer, early: -unsettled } : committer,
+  }
+}
+
 function afterSpawn(before: IndexerState, world: World, id: string, step: Step): World {
   if (id === 'committer') {
     inTurn(world.committer === null && world.restorer === null, 'I1: a commit starts beside another', before)
     const { batches } = step.spawned.find((child) => child.id === id)!.input as { batches: number }
     return {
       ...world,
-      committer: { told: [], batches },
+      committer: { told: [], batches, early: 0 },
       staged: world.staged - batches,
       marksInFlight: world.marksUnsaved,
       marksUnsaved: false,
@@ -399,38 +387,5 @@ function afterCommand(world: World, { to, type }: Command): World {
 }
 
 function inTurn(condition: boolean, message: string, before: IndexerState): void {
-  if (!condition) throw new Error(`${message}, at ${key(before)}`)
-}
-
-// ── the abstraction ─────────────────────────────────────────────────────────────────────────────────────────
-
-function key(state: IndexerState): string {
-  const { chart, world, timers } = state
-  const facts = factsOf(state)
-  if (state.status !== 'active') return String(chart.value)
-  const clock = timers.map((id) => id.split('.').at(-1))
-  if (!isEnding(facts)) return JSON.stringify([chart.value, relative(facts), Object.values(world), clock])
-  // once the run is ending, only where the lanes are and who still owes a last word can matter
-  const { sources, computer, committer, restorer, publisher, failuresLeft } = world
-  const owes = [sources, computer, committer?.told, restorer?.told, publisher, failuresLeft]
-  return JSON.stringify([chart.value, 'ending', facts.superseded, facts.running !== null, owes, clock])
-}
-
-/** Checkpoints count from the committed frontier. A fork matters as far as it reaches into what is not committed. */
-function relative(facts: IndexerFacts): unknown[] {
-  const from = facts.committed
-  const ahead = (facts.running?.upTo ?? facts.processed + batchWidth) - from
-  return [
-    facts.processed - from,
-    facts.running === null ? null : facts.running.upTo - from,
-    facts.stagedBatches,
-    facts.flightBatches,
-    facts.stagedBytes,
-    facts.groupLimit,
-    facts.sourcesEnded,
-    facts.exit,
-    facts.fork === null ? null : Math.max(0, Math.min(facts.fork - from, ahead)),
-    facts.undelivered,
-    facts.marksDirty,
-  ]
+  if (!condition) throw new Error(`${message}, at ${indexerKey(before)}`)
 }

@@ -76,6 +76,12 @@ export function checkIndexerEdge(edge: Edge<World>): void {
     hold(facts.flightBatches === (after.world.committer?.batches ?? 0), 'I2: the flight is miscounted')
   }
 
+  hold(facts.undelivered === after.world.unsettled, 'I6: snapshots that are not settled are miscounted')
+  hold(
+    facts.undelivered >= 0 || isEnding(facts) || after.world.committer !== null,
+    'I6: more is settled than was offered',
+  )
+
   if (lanes !== null) {
     checkFlow(edge, lanes, wasLanes, facts, was, told('pull'))
     checkRollback(after, lanes, facts, told('pull') || told('open') || started !== undefined)
@@ -88,7 +94,7 @@ export function checkIndexerEdge(edge: Edge<World>): void {
     const { world } = after
     hold(world.staged === 0 && facts.stagedBatches === 0, 'I6: something staged is left')
     hold(world.committer === null && facts.flightBatches === 0, 'I6: something is on the wire')
-    hold(facts.undelivered === 0, 'I6: a committed snapshot is not settled')
+    hold(world.unsettled === 0, 'I6: a committed snapshot is not settled')
     hold(!world.marksUnsaved && !facts.marksDirty, 'I6: a delivery mark is not saved')
     hold(facts.processed === facts.committed || wasLanes === null, 'I6: processed is not committed')
     hold(!facts.failed && !facts.superseded, 'I6: a bad end is called a good one')
@@ -223,7 +229,8 @@ const errorWords = /^(abort|source\.failed|batch\.failed|open\.failed|xstate\.er
 
 /** I7: the first error stays, later ones are attached. */
 function checkFirstError({ before, event }: Edge<World>, was: IndexerFacts, facts: IndexerFacts): void {
-  if (errorWords.test(event.type) && !facts.failed) {
+  const isRequired = event.type === 'region.settled' && event['error'] !== null && facts.requireRegions
+  if ((errorWords.test(event.type) || isRequired) && !facts.failed) {
     hold(isEcho(event, lanesOf(before.chart), was), `I7: ${event.type} was swallowed`)
   }
   if (was.failed) {
@@ -233,7 +240,7 @@ function checkFirstError({ before, event }: Edge<World>, was: IndexerFacts, fact
     const output = event['output'] as CommitOutcome | undefined
     const isDeadline = event.type.startsWith('xstate.after.drainDeadline')
     hold(
-      errorWords.test(event.type) || isDeadline || output?.status === 'failed',
+      errorWords.test(event.type) || isRequired || isDeadline || output?.status === 'failed',
       `I7: ${event.type} failed the run`,
     )
     const error = output?.error ?? event['error']

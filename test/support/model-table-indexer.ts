@@ -46,6 +46,7 @@ export const indexerWords = {
   },
   restorer: { done: 'xstate.done.actor.restorer', breaks: 'xstate.error.actor.restorer' },
   publisher: {
+    offered: 'publish.offered',
     settled: 'region.settled',
     parked: 'publish.parked',
     breaks: 'xstate.error.actor.publisher',
@@ -113,6 +114,15 @@ const landed = { output: { status: 'committed', landed: 1, committed: 110 } } as
 const lostOwner = { output: { status: 'superseded' } } as const
 const refused = { output: { status: 'failed', error: 'commit failed' } } as const
 
+/** A region that cannot be delivered costs the run nothing, unless it is required. */
+function quarantined<To extends string>(to: To) {
+  const event = { settled: 0, delivered: false, error: 'unreachable' } as const
+  return [
+    { when: 'quarantined', event, to: _ },
+    { when: 'quarantined, and required', facts: { requireRegions: true }, event, to },
+  ] as const
+}
+
 const nothing: AnyRow = {
   host: { stop: _, abort: _, lost: _ },
   opener: { opened: _, 'open.failed': _, 'open.cancelled': _, breaks: _ },
@@ -120,7 +130,7 @@ const nothing: AnyRow = {
   computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
   committer: { flushed: _, done: _, breaks: _ },
   restorer: { done: _, breaks: _ },
-  publisher: { settled: _, parked: _, breaks: _ },
+  publisher: { offered: _, settled: _, parked: _, breaks: _ },
   clock: {
     openingDrain: _,
     openingFail: _,
@@ -144,7 +154,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -157,7 +167,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: { ...noTimer, openingDrain: 'failed' },
     },
   },
@@ -170,7 +180,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: { ...noTimer, openingFail: 'failed' },
     },
   },
@@ -193,7 +203,7 @@ export const topTable: LaneTable<TopState | 'active'> = {
       },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -236,7 +246,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
         breaks: [{ when: 'it lives', ...onTheWire, to: 'failing' }],
       },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: 'failing' },
+      publisher: { offered: _, settled: quarantined('failing'), parked: _, breaks: 'failing' },
       clock: noTimer,
     },
   },
@@ -294,7 +304,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
         breaks: [{ when: 'it lives', ...onTheWire, to: 'failing' }],
       },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: 'failing' },
+      publisher: { offered: _, settled: quarantined('failing'), parked: _, breaks: 'failing' },
       clock: { ...noTimer, rollbackDrain: 'failing' },
     },
   },
@@ -366,6 +376,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
       },
       restorer: { done: _, breaks: _ },
       publisher: {
+        offered: _,
         settled: [
           {
             when: 'the last one, not delivered',
@@ -380,6 +391,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
             lanes: { ...drainedBut, publish: 'publishing' },
             to: _,
           },
+          ...quarantined('failing'),
         ],
         parked: _,
         breaks: 'failing',
@@ -420,7 +432,12 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
         ],
         breaks: 'failed',
       },
-      publisher: { settled: _, parked: _, breaks: 'rollingBack.halting' },
+      publisher: {
+        offered: _,
+        settled: quarantined('rollingBack.halting'),
+        parked: _,
+        breaks: 'rollingBack.halting',
+      },
       clock: noTimer,
     },
   },
@@ -446,7 +463,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
         ],
         breaks: 'failed',
       },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: { ...noTimer, haltingFail: 'stays' },
     },
   },
@@ -520,6 +537,7 @@ export const controlTable: LaneTable<LaneStates['control'], End> = {
       },
       restorer: { done: _, breaks: _ },
       publisher: {
+        offered: _,
         settled: _,
         parked: [
           {
@@ -566,7 +584,7 @@ export const sourceTable: LaneTable<LaneStates['source']> = {
         ],
         breaks: _,
       },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -594,7 +612,7 @@ export const sourceTable: LaneTable<LaneStates['source']> = {
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -623,7 +641,7 @@ export const sourceTable: LaneTable<LaneStates['source']> = {
       computer: { pulled: _, 'pull.ended': _, preloaded: _, handled: _, failed: _, cancelled: _, breaks: _ },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -700,7 +718,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
         ],
         breaks: _,
       },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -728,7 +746,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
       },
       committer: endOfCommitInterrupts,
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: 'cancelling' },
+      publisher: { offered: _, settled: quarantined('cancelling'), parked: _, breaks: 'cancelling' },
       clock: noTimer,
     },
   },
@@ -760,7 +778,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
       },
       committer: endOfCommitInterrupts,
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: 'cancelling' },
+      publisher: { offered: _, settled: quarantined('cancelling'), parked: _, breaks: 'cancelling' },
       clock: noTimer,
     },
   },
@@ -792,7 +810,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
       },
       committer: endOfCommitInterrupts,
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: 'cancelling' },
+      publisher: { offered: _, settled: quarantined('cancelling'), parked: _, breaks: 'cancelling' },
       clock: noTimer,
     },
   },
@@ -822,7 +840,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
         breaks: _,
       },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: { ...noTimer, handOver: afterHandingOver },
     },
   },
@@ -861,7 +879,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
         breaks: 'parked',
       },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: 'parked' },
+      publisher: { offered: _, settled: quarantined('parked'), parked: _, breaks: 'parked' },
       clock: noTimer,
     },
   },
@@ -882,7 +900,7 @@ export const computeTable: LaneTable<LaneStates['compute']> = {
       },
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -942,6 +960,7 @@ export const commitTable: LaneTable<LaneStates['commit']> = {
         breaks: _,
       },
       publisher: {
+        offered: _,
         settled: [
           { when: 'control flows', facts: { undelivered: 1 }, lanes: { publish: 'publishing' }, to: _ },
           {
@@ -987,7 +1006,7 @@ export const commitTable: LaneTable<LaneStates['commit']> = {
         breaks: 'idle',
       },
       restorer: { done: _, breaks: _ },
-      publisher: { settled: _, parked: _, breaks: _ },
+      publisher: { offered: _, settled: _, parked: _, breaks: _ },
       clock: noTimer,
     },
   },
@@ -1032,7 +1051,24 @@ export const publishTable: LaneTable<LaneStates['publish']> = {
         ],
         breaks: _,
       },
-      publisher: { settled: 'stays', parked: _, breaks: 'stays' },
+      publisher: {
+        offered: [
+          { when: 'control flows', to: 'publishing' },
+          { when: 'failing', ...failing, to: 'stays' },
+          {
+            when: 'delivered before its commit is told',
+            ...onTheWire,
+            facts: { ...onTheWire.facts, undelivered: -1 },
+            to: 'stays',
+          },
+        ],
+        settled: [
+          { when: 'a quarantined region delivered again', event: { settled: 0 }, to: 'stays' },
+          { when: 'before its commit is told', ...onTheWire, to: 'stays' },
+        ],
+        parked: _,
+        breaks: 'stays',
+      },
       clock: noTimer,
     },
   },
@@ -1047,9 +1083,11 @@ export const publishTable: LaneTable<LaneStates['publish']> = {
       committer: { flushed: _, done: _, breaks: _ },
       restorer: { done: _, breaks: _ },
       publisher: {
+        offered: 'stays',
         settled: [
           { when: 'the last one', to: 'idle' },
           { when: 'more to come', facts: { undelivered: 2 }, to: 'stays' },
+          { when: 'all of several', facts: { undelivered: 2 }, event: { settled: 2 }, to: 'idle' },
         ],
         parked: [
           { when: 'failing', ...failing, facts: { ...failing.facts, undelivered: 1 }, to: 'idle' },

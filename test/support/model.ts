@@ -346,6 +346,14 @@ export function stuckAmong<W>(
   return { starts, stuck: null }
 }
 
+/** The same walk, in which a state that is a goal counts as an end. */
+export function endingAt<W>(walked: Walk<W>, isGoal: (state: ModelState<W>) => boolean): Walk<W> {
+  const states = [...walked.states].map(
+    ([key, state]) => [key, isGoal(state) ? { ...state, status: 'done' as const } : state] as const,
+  )
+  return { ...walked, states: new Map(states) }
+}
+
 // ── what a machine consists of ──────────────────────────────────────────────────────────────────────────────
 
 type StateNode = AnyStateMachine['root']
