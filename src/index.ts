@@ -28,6 +28,18 @@ export type { Block, OpenSource, Position, Source, SourceMessage } from './sourc
 export { memorySource } from './source/memory.ts'
 export type { MemorySourceOptions } from './source/memory.ts'
 export type { Store } from './commit/store.ts'
+export { publishRegions } from './publish/publish-regions.ts'
+export type {
+  Published,
+  PublishRegionsOptions,
+  PublishSummary,
+  RegionPublication,
+  RegionResult,
+} from './publish/publish-regions.ts'
+export { readRegion, readRegions, regionHistory, watchRegions } from './publish/reading.ts'
+export type { PlannedKey, RegionChange, RegionPublisher, RegionSnapshot } from './publish/port.ts'
+export type { RegionHealth, RegionSettled, RegionStatus } from './regions.ts'
+export type { Stamp } from './stamp.ts'
 export type { Limits } from '../machines/limits.ts'
 export {
   ConfigurationError,

@@ -63,6 +63,8 @@ class EmbeddedIndexer implements Indexer {
       program: programOf(options as unknown as ProgramParts),
       store: options.store,
       emitter: new Emitter(log),
+      regions: options.regions,
+      requireRegions: options.requireRegions ?? false,
       log,
       inspect: options.inspect,
     }
@@ -109,6 +111,7 @@ class EmbeddedIndexer implements Indexer {
       stagedBatches: 0,
       stagedBytes: 0,
       readAheadBytes: 0,
+      regions: {},
       stalls: new StallClock(() => 0).read(),
     }
   }

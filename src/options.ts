@@ -6,6 +6,7 @@ import type { Store } from './commit/store.ts'
 import type { TablesInput } from './db.ts'
 import { ConfigurationError } from './errors.ts'
 import type { Logger } from './log.ts'
+import type { RegionPublisher } from './publish/port.ts'
 import type { Ordering } from './source/merge.ts'
 import type { Block, Source } from './source/port.ts'
 import type { TablesWithKeys } from './staging/keyed.ts'
@@ -60,6 +61,13 @@ export interface IndexerOptions<S extends SourceInput, Tables extends TablesInpu
   readonly preload?:
     false | ((blocks: readonly Block<ItemOf<S>>[], context: Context<Tables>) => unknown) | undefined
   readonly store: Store
+  /**
+   * Where `region(id).publish(body)` goes: `redisRegions({ url })`. Staged with the batch, delivered after its commit. A
+   * region that cannot be delivered costs the run nothing: `status().regions`, the events and the outcome tell.
+   */
+  readonly regions?: RegionPublisher | undefined
+  /** A region that is quarantined fails the run. Default: false. */
+  readonly requireRegions?: boolean | undefined
   readonly limits?: Partial<Limits> | undefined
   readonly ownership?:
     | {
@@ -112,6 +120,7 @@ export function validate(options: IndexerOptions<SourceInput, TablesInput>): Set
     throw invalid('`store` is missing: use postgres({ connectionString }) or embeddedPostgres()')
   }
   checkHandlers(options, sources)
+  checkRegions(options)
   return {
     sources,
     ordering: orderingOf(options.ordering),
@@ -153,6 +162,18 @@ function sourcesOf(input: SourceInput): readonly AnySource[] {
     }
   }
   return sources
+}
+
+function checkRegions({ regions, requireRegions }: IndexerOptions<SourceInput, TablesInput>): void {
+  if (regions !== undefined && typeof regions?.persist !== 'function') {
+    throw invalid("`regions` must be a region publisher: use redisRegions({ url }) from 'tailrace/redis'")
+  }
+  if (requireRegions !== undefined && typeof requireRegions !== 'boolean') {
+    throw invalid(`\`requireRegions\` must be true or false, got ${String(requireRegions)}`)
+  }
+  if (requireRegions === true && regions === undefined) {
+    throw invalid('`requireRegions` needs `regions`')
+  }
 }
 
 function orderingOf(given: unknown = 'arrival'): Ordering {

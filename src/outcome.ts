@@ -1,5 +1,6 @@
 /** How a run ended. `run()` resolves to it, whatever happened; it rejects for misuse only. */
 import type { TailraceError } from './errors.ts'
+import type { RegionStatus } from './regions.ts'
 
 interface Ended {
   /** Committed frontier: the next run goes on after it. */
@@ -8,8 +9,8 @@ interface Ended {
   readonly processed: bigint
   /** Checkpoints `(from, upTo]` whose commit may or may not have landed; the next run finds out by itself. */
   readonly inDoubt?: { readonly from: bigint; readonly upTo: bigint } | undefined
-  /** Result per region; empty without a region publisher. */
-  readonly regions: Readonly<Record<string, never>>
+  /** How each region stood at the end: what was not delivered is by the next run. Empty without a region publisher. */
+  readonly regions: Readonly<Record<string, RegionStatus>>
 }
 
 export type Outcome =

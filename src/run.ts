@@ -7,6 +7,7 @@ import { createActor, type Actor } from 'xstate'
 import { committerMachine } from '../machines/committer.machine.ts'
 import { indexerMachine } from '../machines/indexer.machine.ts'
 import type { SourceEvent } from '../machines/events.ts'
+import type { RegionLimits } from '../machines/limits.ts'
 import type { IndexerOutcome } from '../machines/outcome.ts'
 import { Acknowledgements } from './commit/acknowledgements.ts'
 import { opener } from './commit/opener.ts'
@@ -19,7 +20,7 @@ import type { Program } from './compute/program.ts'
 import { BatchRunner } from './compute/runner.ts'
 import { computer } from './compute/worker.ts'
 import { Durability } from './durability.ts'
-import { FatalError, TailraceError, asTailraceError, messageOf } from './errors.ts'
+import { TailraceError, asTailraceError, messageOf } from './errors.ts'
 import { guarded, type InspectionObserver } from './inspect/guard.ts'
 import type { Logger } from './log.ts'
 import { doingsOf, lanesOf, topState, type IndexerSnapshot } from './observe/doings.ts'
@@ -28,6 +29,10 @@ import type { Retry } from './observe/events.ts'
 import { StallClock } from './observe/stalls.ts'
 import type { Settings } from './options.ts'
 import type { Outcome } from './outcome.ts'
+import { bug, errorOf, outcomeOf, withLate } from './outcome-of.ts'
+import { Publishing } from './publish/publishing.ts'
+import { publisher } from './publish/worker.ts'
+import type { RegionPublisher } from './publish/port.ts'
 import { Feed } from './source/feed.ts'
 import { sources } from './source/worker.ts'
 import { Staging } from './staging/staging.ts'
@@ -44,6 +49,8 @@ export interface RunParts {
   readonly store: Store
   readonly emitter: Emitter
   readonly log: Logger
+  readonly regions: RegionPublisher | undefined
+  readonly requireRegions: boolean
   readonly inspect: InspectionObserver | undefined
 }
 
@@ -55,6 +62,7 @@ interface Opened {
   readonly runner: BatchRunner
   readonly sizer: GroupSizer
   readonly acknowledgements: Acknowledgements
+  readonly publishing: Publishing | undefined
 }
 
 export class Run {
@@ -68,13 +76,19 @@ export class Run {
   readonly #troubles = new Map<Retrying['what'], Retrying>()
   /** What a source's `committed` failed with, when the chart had ended. */
   #unacknowledged: TailraceError | undefined
+  /** The run has connected the publisher, and closes it. */
+  #closesRegions = false
   /** The chart has ended: what is still opened is closed at once, what is said is not heard. */
   #isOver = false
 
   constructor(parts: RunParts) {
     this.#parts = parts
     this.#actor = createActor(this.#machine(), {
-      input: { limits: parts.settings.limits },
+      input: {
+        limits: parts.settings.limits,
+        requireRegions: parts.requireRegions,
+        regionLimits: parts.regions === undefined ? undefined : limitsOf(parts.regions.settings),
+      },
       ...(parts.inspect === undefined ? {} : { inspect: guarded(parts.inspect, parts.log) }),
     })
     this.outcome = this.#untilDone()
@@ -108,7 +122,7 @@ export class Run {
   // ── the chart and what is behind it ───────────────────────────────────────────────────────────────────────
 
   #machine(): typeof indexerMachine {
-    const { name, emitter } = this.#parts
+    const { name, emitter, regions } = this.#parts
     const now = () => this.#need()
     const retries = (what: 'commit' | 'rollback'): Pick<WireActorParts, 'random' | 'retrying'> => ({
       random: Math.random,
@@ -140,12 +154,15 @@ export class Run {
             })
           },
         })),
+        ...(regions === undefined ? {} : { publisher: publisher(() => now().publishing!) as never }),
         committer: committerMachine.provide({
           actors: {
             wire: wire(() => ({
               ...now(),
               ...retries('commit'),
+              marks: now().publishing?.outbox.marks ?? [],
               landed: (landing) => this.#landed(landing),
+              offer: (group) => now().publishing?.outbox.landed(group) ?? 0,
             })),
           },
         }),
@@ -155,6 +172,7 @@ export class Run {
               ...now(),
               ...retries('rollback'),
               pipeline: name,
+              offer: (target) => now().publishing?.outbox.rolledBack(target) ?? 0,
               started: (target, depth) => emitter.emit('rollback.started', { target: BigInt(target), depth }),
               restored: ({ target, keptUpTo, rows: restoredRows, ...rest }) => {
                 this.#troubles.delete('rollback')
@@ -171,6 +189,7 @@ export class Run {
 
   async #open(signal: AbortSignal): Promise<number> {
     const { name, settings, models, program, store, emitter, log } = this.#parts
+    const connecting = this.#connect()
     const session = await store.open({
       pipeline: name,
       staleMs: settings.staleMs,
@@ -179,6 +198,7 @@ export class Run {
       ownershipTimeoutMs: settings.ownershipTimeoutMs,
       waiting: (holder) =>
         emitter.emit('ownership', { state: 'waiting', ...holder, epoch: BigInt(holder.epoch) }),
+      deliver: this.#parts.regions?.settings.deliver,
       readDeadlineMs: settings.limits.commitDeadlineMs,
       readRetrying: (error, attempt, inMs) => this.#retry('read', { error, attempt, inMs }),
       readRecovered: () => void this.#troubles.delete('read'),
@@ -193,19 +213,21 @@ export class Run {
       throw new Error('the run has ended')
     }
     const { resume } = session
-    const staging = new Staging(models, settings.limits.stagedBytes)
+    const publishing = await this.#publishing(session, connecting)
+    const staging = new Staging(models, settings.limits.stagedBytes, this.#parts.regions?.settings.deliver)
     const feed = new Feed(settings, resume, {
       say: (event) => this.#say(event),
       caughtUp: (source) => emitter.emit('caughtUp', { source }),
       forked: ({ target, ...fork }) => emitter.emit('fork', { ...fork, target: BigInt(target) }),
     })
-    const runner = new BatchRunner(program, workspace(staging, session.reader), log)
+    const runner = new BatchRunner(program, workspace(staging, session.reader, publishing?.jsonOf), log)
     this.#opened = {
       session,
       staging,
       feed,
       runner,
       sizer: new GroupSizer(settings.limits.groupLatencyMs),
+      publishing,
       acknowledgements: new Acknowledgements(settings.sources, resume, (error) => {
         if (this.#isOver) this.#unacknowledged ??= error
         else this.#say({ type: 'source.failed', error })
@@ -219,6 +241,46 @@ export class Run {
       pid: process.pid,
     })
     return resume.committed
+  }
+
+  /** Early, so that the first publish needs no handshake; beside the store's opening, and at no cost to it. */
+  #connect(): Promise<TailraceError | undefined> {
+    const { regions, log } = this.#parts
+    if (regions === undefined) return Promise.resolve(undefined)
+    this.#closesRegions = !regions.isConnected
+    return regions.connect().then(
+      () => undefined,
+      (thrown: unknown) => {
+        const error = asTailraceError(thrown, 'INTERNAL', messageOf(thrown))
+        log.warn('regions cannot be delivered yet', { address: regions.address, error: error.message })
+        return error
+      },
+    )
+  }
+
+  async #publishing(
+    session: StoreSession,
+    connecting: Promise<TailraceError | undefined>,
+  ): Promise<Publishing | undefined> {
+    const { name, regions, requireRegions, emitter, log } = this.#parts
+    if (regions === undefined) return undefined
+    try {
+      const error = requireRegions ? await connecting : undefined
+      if (error !== undefined) throw error
+      const publishing = new Publishing({
+        pipeline: name,
+        session,
+        publisher: regions,
+        log,
+        settled: (settled) => emitter.emit('region.settled', settled),
+        changed: (region, health, was) => emitter.emit('region.health', { region, health, was }),
+      })
+      await publishing.load(session)
+      return publishing
+    } catch (error) {
+      await session.close()
+      throw error
+    }
   }
 
   #need(): Opened {
@@ -271,9 +333,13 @@ export class Run {
     if (acknowledged !== undefined && !(await settlesWithin(acknowledged, patienceMs)) && isDrained) {
       this.#unacknowledged ??= errorOf({ drain: "a source's committed()" })
     }
-    await this.#opened?.session.close()
+    const regions = this.#opened?.publishing?.board.read() ?? {}
+    await Promise.all([
+      this.#opened?.session.close(),
+      this.#closesRegions ? this.#parts.regions?.close() : undefined,
+    ])
     this.durability.end()
-    return withLate(outcomeOf(output), this.#unacknowledged)
+    return withLate(outcomeOf(output, regions), this.#unacknowledged)
   }
 
   #changed(snapshot: IndexerSnapshot): void {
@@ -295,62 +361,13 @@ export class Run {
       stagedBytes: this.#opened?.staging.uncommittedBytes ?? 0,
       readAheadBytes: this.#opened?.feed.bufferedBytes ?? 0,
       ...(trouble === undefined ? {} : { retrying: trouble }),
+      regions: this.#opened?.publishing?.board.read() ?? {},
       stalls: this.#clock.read(),
     }
   }
 }
 
-/** XState's own error status means a fault of ours: it is reported as one, and nothing is left running. */
-function bug(snapshot: IndexerSnapshot, cause: unknown): IndexerOutcome {
-  const { committed, processed } = snapshot.context
-  const error = new FatalError(
-    'INTERNAL',
-    `A fault inside tailrace: ${messageOf(cause)}. Please report it.`,
-    { cause },
-  )
-  return { status: 'failed', committed, processed, error, suppressed: [], inDoubt: null, owner: null }
-}
-
-function outcomeOf(output: IndexerOutcome): Outcome {
-  const { status, inDoubt, owner } = output
-  const ended = {
-    committed: BigInt(output.committed),
-    processed: BigInt(output.processed),
-    regions: {},
-    ...(inDoubt === null ? {} : { inDoubt: { from: BigInt(inDoubt.from), upTo: BigInt(inDoubt.upTo) } }),
-  }
-  switch (status) {
-    case 'finished':
-    case 'stopped':
-      return { status, ...ended }
-    case 'superseded':
-      return {
-        status,
-        ...ended,
-        owner: owner === null ? undefined : { ...owner, epoch: BigInt(owner.epoch) },
-      }
-    case 'failed':
-      return { status, ...ended, error: errorOf(output.error), suppressed: output.suppressed.map(errorOf) }
-    default:
-      throw new Error(`unreachable: ${String(status satisfies never)}`)
-  }
-}
-
-/** An error that came when the chart had ended: no outcome hides it. */
-function withLate(outcome: Outcome, error: TailraceError | undefined): Outcome {
-  if (error === undefined || outcome.status === 'superseded') return outcome
-  if (outcome.status === 'failed') return { ...outcome, suppressed: [...outcome.suppressed, error] }
-  return { ...outcome, status: 'failed', error, suppressed: [] }
-}
-
-/** The chart knows deadlines as facts; everything else it was told is an error already. */
-function errorOf(error: unknown): TailraceError {
-  if (typeof error === 'object' && error !== null && 'drain' in error) {
-    return new FatalError(
-      'DRAIN_DEADLINE',
-      `The drain (${String(error.drain)}) took longer than limits.drainDeadlineMs. What was not committed is handled again by the next run. A handler that does not heed context.signal, or a database that does not answer, are the usual causes.`,
-      { phase: 'exit' },
-    )
-  }
-  return asTailraceError(error, 'INTERNAL', messageOf(error))
+/** Of a publisher's settings, what its chart goes by. */
+function limitsOf({ attempts, attemptMs, probeMs }: RegionLimits): RegionLimits {
+  return { attempts, attemptMs, probeMs }
 }

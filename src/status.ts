@@ -1,5 +1,6 @@
 /** Where a run stands. Every number says which frontier or which bytes it means. */
 import type { Stalls } from './observe/stalls.ts'
+import type { RegionStatus } from './regions.ts'
 
 export interface Retrying {
   readonly what: 'commit' | 'rollback' | 'read'
@@ -33,5 +34,7 @@ export interface IndexerStatus {
   readonly readAheadBytes: number
   /** Set while something is tried again because the database failed it. */
   readonly retrying?: Retrying | undefined
+  /** Empty without a region publisher. */
+  readonly regions: Readonly<Record<string, RegionStatus>>
   readonly stalls: Stalls
 }

@@ -6,6 +6,7 @@
  *   heartbeats   when the owner last said that it lives
  *   cursors      last committed position of each source
  *   checkpoints  positions a fork may go back to
+ *   regions      snapshots: of each region the current one, those that a fork may go back to, those that wait for Redis
  */
 
 /** Raised by the functions below; the class is ours. */
@@ -17,7 +18,7 @@ export const sqlState = {
 } as const
 
 /** Grows with every change below; an older installation is brought up to it. */
-export const schemaVersion = 2
+export const schemaVersion = 3
 
 /** First half of a two-key advisory lock: 'tail' as int4. The second half tells installation from anything else. */
 export const advisoryLock = { space: 0x7461696c, install: 1 } as const
@@ -76,6 +77,27 @@ export const installStatements: readonly string[] = [
   // since version 2: where blocks are ordered by their time, so is what has been given out
   `ALTER TABLE tailrace.cursors ADD COLUMN IF NOT EXISTS "timestamp" bigint`,
   `ALTER TABLE tailrace.checkpoints ADD COLUMN IF NOT EXISTS "timestamp" bigint`,
+  // since version 3: milliseconds; what is made anew under the same name is told from what was there before
+  `ALTER TABLE tailrace.pipelines ADD COLUMN IF NOT EXISTS incarnation bigint NOT NULL
+    DEFAULT floor(extract(epoch FROM clock_timestamp()) * 1000)`,
+  // since version 3
+  `CREATE TABLE IF NOT EXISTS tailrace.regions (
+    pipeline text COLLATE "C" NOT NULL,
+    region text COLLATE "C" NOT NULL,
+    checkpoint bigint NOT NULL,
+    -- its place among those of the same checkpoint
+    seq integer NOT NULL,
+    id text NOT NULL,
+    -- JSON as it was published; null: a rollback has left the region without a snapshot
+    body text,
+    -- its stamp: who wrote it, or brought it back, and when in the order of commits
+    epoch bigint NOT NULL,
+    commit_number bigint NOT NULL,
+    ordinal integer NOT NULL,
+    committed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    delivered_at timestamptz,
+    PRIMARY KEY (pipeline, region, checkpoint, seq)
+  )`,
   // First statement of a flight: a superseded owner fails as such, and not on somebody's key. No lock is taken.
   // Constraints that can wait do: in one group row 2 gives a value up and row 1 takes it.
   `CREATE OR REPLACE FUNCTION tailrace.begin_flight(pipeline text, expected bigint) RETURNS void

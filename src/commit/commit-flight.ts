@@ -3,11 +3,13 @@
  * and table, cursors, positions, what is pruned, and last the fence.
  */
 import type { BlockRef } from '../block.ts'
-import type { Group } from '../staging/batch.ts'
+import type { Group, RegionMark } from '../staging/batch.ts'
 import type { TableModel } from '../staging/table.ts'
 import { halves, setCheckpoint, setHalf, type Half, type HistoryPlan } from './history.ts'
 import { noImages, type Newest, type ReadyHistory } from './history-install.ts'
+import type { Deliver } from '../staging/snapshots.ts'
 import * as plans from './plans.ts'
+import * as regionPlans from './region-plans.ts'
 import type { Statements } from './statements.ts'
 import { writeTable, type TablePlan } from './table-statements.ts'
 import { int8ArrayParameter, int8Parameter, textArrayParameter, textParameter } from './wire/frames.ts'
@@ -45,6 +47,9 @@ export function standingAt(commitNumber: number, { armed, newest, restorableFrom
 export interface FlightParts {
   readonly pipeline: string
   readonly epoch: number
+  readonly incarnation: number
+  /** Undefined: nothing is published. */
+  readonly deliver: Deliver | undefined
   readonly tables: ReadonlyMap<TableModel, TablePlan>
   readonly history: readonly HistoryPlan[]
 }
@@ -52,10 +57,11 @@ export interface FlightParts {
 /** @returns where the session stands once it has landed */
 export function writeCommit(
   statements: Statements,
-  { pipeline, epoch, tables, history }: FlightParts,
+  parts: FlightParts,
   standing: Standing,
   group: Group,
 ): Standing {
+  const { pipeline, epoch, tables, history } = parts
   const name = textParameter(pipeline)
   const { upTo, safe } = group
   const restorableFrom = Math.max(standing.restorableFrom, Math.min(safe ?? upTo, upTo))
@@ -72,16 +78,69 @@ export function writeCommit(
   if (group.positions.length > 0) {
     statements.add(plans.writeCheckpoints, [name, ...positionColumns(group.positions)])
   }
+  writeMarks(statements, parts, group.marks)
+  writeSnapshots(statements, parts, standing, group)
   let { prunedTo } = standing
   if (safe !== undefined && safe > prunedTo) {
     statements.add(plans.pruneCheckpoints, [name, int8Parameter(safe)])
     prunedTo = safe
+  }
+  if (parts.deliver !== undefined && (group.snapshots.length > 0 || prunedTo > standing.prunedTo)) {
+    statements.add(regionPlans.pruneSnapshots[parts.deliver], [name, int8Parameter(restorableFrom)])
   }
   statements.add(plans.fence, [
     name,
     ...[epoch, standing.commitNumber, upTo, upTo, restorableFrom].map(int8Parameter),
   ])
   return { commitNumber: standing.commitNumber + 1, restorableFrom, armed, prunedTo, images }
+}
+
+/** Marks alone, at the end of a run: the frontier and everything else stays where it is. */
+export function writeMarksOnly(
+  statements: Statements,
+  parts: FlightParts,
+  standing: Standing,
+  { upTo, marks }: Group,
+): Standing {
+  const name = textParameter(parts.pipeline)
+  statements.add(plans.beginFlight, [name, int8Parameter(parts.epoch)])
+  writeMarks(statements, parts, marks)
+  statements.add(plans.fence, [
+    name,
+    ...[parts.epoch, standing.commitNumber, upTo, upTo, standing.restorableFrom].map(int8Parameter),
+  ])
+  return { ...standing, commitNumber: standing.commitNumber + 1 }
+}
+
+function writeMarks(statements: Statements, { pipeline }: FlightParts, marks: readonly RegionMark[]): void {
+  if (marks.length === 0) return
+  statements.add(regionPlans.markDelivered, [
+    textParameter(pipeline),
+    textArrayParameter(marks.map(({ region }) => region)),
+    ...(['checkpoint', 'seq', 'commit'] as const).map((fact) =>
+      int8ArrayParameter(marks.map((mark) => mark[fact])),
+    ),
+  ])
+}
+
+function writeSnapshots(
+  statements: Statements,
+  { pipeline, epoch, incarnation }: FlightParts,
+  { commitNumber }: Standing,
+  { snapshots }: Group,
+): void {
+  if (snapshots.length === 0) return
+  statements.add(regionPlans.writeSnapshots, [
+    textParameter(pipeline),
+    int8Parameter(epoch),
+    int8Parameter(commitNumber + 1),
+    textArrayParameter(snapshots.map(({ region }) => region)),
+    int8ArrayParameter(snapshots.map(({ checkpoint }) => checkpoint)),
+    int8ArrayParameter(snapshots.map(({ seq }) => seq)),
+    // checkpoints are never used twice in one life of a pipeline
+    textArrayParameter(snapshots.map(({ checkpoint, seq }) => `${incarnation}-${checkpoint}-${seq}`)),
+    textArrayParameter(snapshots.map(({ body }) => body)),
+  ])
 }
 
 /** Something in the group can still be taken back; a group of empty blocks, too, so that triggers do not come and go. */
@@ -148,6 +207,12 @@ export function writeRestore(
   for (const { restore } of history) for (const sql of restore) statements.add(sql, [to])
   for (const { forget } of history) for (const sql of forget) statements.add(sql, [to])
   for (const sql of plans.restoreCursors) statements.add(sql, [name, to])
+  statements.add(regionPlans.restoreSnapshots, [
+    name,
+    to,
+    int8Parameter(epoch),
+    int8Parameter(standing.commitNumber + 1),
+  ])
   statements.add(plans.fence, [
     name,
     ...[epoch, standing.commitNumber, target, target, standing.restorableFrom].map(int8Parameter),

@@ -44,6 +44,8 @@ export function embeddedPostgres(options: EmbeddedPostgresOptions = {}): Store {
           },
           write: (group, flushed) => session.write(group, flushed),
           restore: (target) => session.restore(target),
+          regions: () => session.regions(),
+          snapshots: (regions, deliver) => session.snapshots(regions, deliver),
           resolve: () => session.resolve(),
           confirm: () => session.confirm?.() ?? Promise.resolve(),
           destroyWriter: () => session.destroyWriter(),

@@ -25,6 +25,7 @@ export interface Taken {
   readonly committed: number
   readonly counter: number
   readonly restorableFrom: number
+  readonly incarnation: number
 }
 
 /** Between two looks at a row that somebody else holds. */
@@ -43,7 +44,10 @@ interface OwnerRow {
   readonly backend_gone: boolean | null
 }
 
-export type TakenRow = Record<'epoch' | 'commit_number' | 'committed' | 'counter' | 'restorable_from', string>
+export type TakenRow = Record<
+  'epoch' | 'commit_number' | 'committed' | 'counter' | 'restorable_from' | 'incarnation',
+  string
+>
 
 export function takenOf(row: TakenRow): Taken {
   return {
@@ -52,6 +56,7 @@ export function takenOf(row: TakenRow): Taken {
     committed: Number(row.committed),
     counter: Number(row.counter),
     restorableFrom: Number(row.restorable_from),
+    incarnation: Number(row.incarnation),
   }
 }
 

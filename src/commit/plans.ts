@@ -80,12 +80,12 @@ export const takePipeline = `
     UPDATE tailrace.pipelines SET epoch = epoch + 1, token = $3, host = $4, pid = $5, ${ownBackend('$6::int')},
       taken_at = clock_timestamp()
     WHERE name = $1 AND epoch = $2 AND ${stillSeen('pipelines', '$7')}
-    RETURNING name, token, epoch, commit_number, committed, counter, restorable_from
+    RETURNING name, token, epoch, commit_number, committed, counter, restorable_from, incarnation
   ), beat AS (
     INSERT INTO tailrace.heartbeats SELECT name, token, clock_timestamp() FROM taken
     ON CONFLICT (pipeline) DO UPDATE SET token = EXCLUDED.token, at = EXCLUDED.at
   )
-  SELECT epoch, commit_number, committed, counter, restorable_from FROM taken`
+  SELECT epoch, commit_number, committed, counter, restorable_from, incarnation FROM taken`
 
 /** Of every pipeline. */
 export const readShapes = `SELECT name, shape FROM tailrace.pipelines WHERE shape IS NOT NULL`
@@ -103,7 +103,7 @@ export const beat = `UPDATE tailrace.heartbeats SET at = clock_timestamp() WHERE
 export const retakePipeline = `
   UPDATE tailrace.pipelines SET epoch = epoch + 1, ${ownBackend('$3::int')}
   WHERE name = $1 AND token = $2
-  RETURNING epoch, commit_number, committed, counter, restorable_from`
+  RETURNING epoch, commit_number, committed, counter, restorable_from, incarnation`
 
 /**
  * $1 name, $2 epoch and $3 heartbeat seen. Ends the connection of an owner that is taken for dead: it may hold locks. One

@@ -149,12 +149,20 @@ async function openOn(
     const history = await prepareHistory(client, request, taken)
     const positions = await storedPositions(client, pipeline)
     await client.query(writeShape, [pipeline, token, JSON.stringify(shape)])
-    const { epoch, committed, counter } = taken
+    const { epoch, committed, counter, incarnation } = taken
     session = new PostgresSession({
       ...held,
       models,
+      deliver: request.deliver,
       taken,
-      resume: { epoch, committed, counter, restorableFrom: history.restorableFrom, positions },
+      resume: {
+        epoch,
+        committed,
+        counter,
+        restorableFrom: history.restorableFrom,
+        incarnation,
+        positions,
+      },
       client,
       pool: readPool(connection, applicationName, log),
       history,

@@ -14,6 +14,8 @@ export interface RestoreParts extends WireActorParts {
   readonly pipeline: string
   started(target: number, depth: number): void
   restored(restored: Restored): void
+  /** The tables have gone back. @returns how many snapshots are to be settled now */
+  offer(target: number): number
 }
 
 export interface Restored {
@@ -57,7 +59,7 @@ export function restoreWire(parts: () => RestoreParts) {
       },
       checkpoints: () => ({ from: target + 1, upTo: committed }),
       landed(end) {
-        const { staging, feed, restored } = parts()
+        const { staging, feed, restored, offer } = parts()
         const { at, depth, droppedBatches } = began!
         const frontier = Math.min(committed, target)
         // what a load brought while the tables went back is from before
@@ -72,7 +74,7 @@ export function restoreWire(parts: () => RestoreParts) {
           stagedBatches: staging.batches.length,
           stagedBytes: staging.uncommittedBytes,
           groupLimit: 1,
-          snapshots: 0,
+          snapshots: target < committed ? offer(target) : 0,
         }
       },
     }

@@ -10,6 +10,7 @@ import { FatalError, messageOf, type TailraceError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import { GrowingWriter } from '../staging/column/writer.ts'
 import type { Reader } from '../staging/reader.ts'
+import type { Deliver } from '../staging/snapshots.ts'
 import type { TableModel } from '../staging/table.ts'
 import { isTransient } from './classify.ts'
 import {
@@ -24,6 +25,7 @@ import {
   restoredRows,
   standingAt,
   writeCommit,
+  writeMarksOnly,
   writeRestore,
   type FlightParts,
   type Standing,
@@ -33,11 +35,21 @@ import type { Heartbeat } from './heartbeat.ts'
 import { isHeldBy, readHolder, type Taken, type TakenRow } from './ownership.ts'
 import * as plans from './plans.ts'
 import { reader } from './reader.ts'
+import { regionReader, type RegionReader } from './region-reader.ts'
 import { refusal, restoreRefusal } from './refusal.ts'
 import { releaseOwnership } from './release.ts'
 import { retriedReads, type ReadRetries } from './retried-reads.ts'
 import { Statements } from './statements.ts'
-import type { Holder, ResolveEnd, RestoreEnd, Resume, StoreSession, WriteEnd } from './store.ts'
+import type {
+  Holder,
+  RegionRow,
+  ResolveEnd,
+  RestoreEnd,
+  Resume,
+  StoredSnapshot,
+  StoreSession,
+  WriteEnd,
+} from './store.ts'
 import { tablePlan, type StatementNote, type TablePlan } from './table-statements.ts'
 import { Flight, type FlightEnd } from './wire/flight.ts'
 import { settlesWithin } from '../within.ts'
@@ -48,6 +60,7 @@ export interface SessionParts {
   readonly applicationName: string
   readonly connection: ConnectionOptions
   readonly models: readonly TableModel[]
+  readonly deliver: Deliver | undefined
   readonly taken: Taken
   readonly resume: Resume
   readonly client: pg.Client
@@ -72,6 +85,7 @@ const keptBufferBytes = 64 * 1024 * 1024
 export class PostgresSession implements StoreSession {
   readonly resume: Resume
   readonly reader: Reader
+  readonly #regions: RegionReader
   readonly #parts: SessionParts
   readonly #tables: ReadonlyMap<TableModel, TablePlan>
   /** Encoder buffers that no socket holds any more; two serve a run. */
@@ -88,9 +102,9 @@ export class PostgresSession implements StoreSession {
   constructor(parts: SessionParts) {
     this.#parts = parts
     this.resume = parts.resume
-    this.reader = reader(
-      retriedReads(parts.pool.query, { ...parts.readRetries, signal: this.#closed.signal }),
-    )
+    const query = retriedReads(parts.pool.query, { ...parts.readRetries, signal: this.#closed.signal })
+    this.reader = reader(query)
+    this.#regions = regionReader(query, parts.pipeline, parts.taken.incarnation)
     this.#tables = new Map(parts.models.map((model) => [model, tablePlan(model)]))
     this.#client = parts.client
     this.#epoch = parts.taken.epoch
@@ -101,9 +115,20 @@ export class PostgresSession implements StoreSession {
     return this.#standing.restorableFrom
   }
 
+  regions(): Promise<readonly RegionRow[]> {
+    return this.#regions.regions()
+  }
+
+  snapshots(regions: readonly string[], deliver: Deliver): Promise<readonly StoredSnapshot[]> {
+    return this.#regions.snapshots(regions, deliver)
+  }
+
   async write(group: Group, flushed: () => void): Promise<WriteEnd> {
     const ended = await this.#fly(
-      (statements, parts) => writeCommit(statements, parts, this.#standing, group),
+      (statements, parts) =>
+        group.batches.length === 0
+          ? writeMarksOnly(statements, parts, this.#standing, group)
+          : writeCommit(statements, parts, this.#standing, group),
       flushed,
       (error, note) => refusal(error, note, group),
     )
@@ -214,8 +239,15 @@ export class PostgresSession implements StoreSession {
   // ── the flight ────────────────────────────────────────────────────────────────────────────────────────────
 
   get #flightParts(): FlightParts {
-    const { pipeline, history } = this.#parts
-    return { pipeline, epoch: this.#epoch, tables: this.#tables, history: history.plans }
+    const { pipeline, history, deliver, taken } = this.#parts
+    return {
+      pipeline,
+      epoch: this.#epoch,
+      incarnation: taken.incarnation,
+      deliver,
+      tables: this.#tables,
+      history: history.plans,
+    }
   }
 
   /** Sends what `say` says, encoded and handed to the socket before this returns. */

@@ -3,6 +3,8 @@ import type { Logger } from '../log.ts'
 import type { Position } from '../source/port.ts'
 import type { Group } from '../staging/batch.ts'
 import type { Reader } from '../staging/reader.ts'
+import type { Deliver } from '../staging/snapshots.ts'
+import type { Stamp } from '../stamp.ts'
 import type { SourceShape } from './shape.ts'
 import type { Casing } from '../staging/table-model.ts'
 import type { TableModel } from '../staging/table.ts'
@@ -12,6 +14,8 @@ export interface OpenStore {
   readonly pipeline: string
   readonly models: readonly TableModel[]
   readonly sources: readonly SourceShape[]
+  /** Whether of a region's snapshots only the newest is to be delivered. Undefined: nothing is published. */
+  readonly deliver?: Deliver | undefined
   /** How long to wait for another owner to let go. Infinity: for ever. */
   readonly ownershipTimeoutMs: number
   /** An owner that was silent for so long counts as dead. */
@@ -49,6 +53,8 @@ export interface Resume {
   readonly counter: number
   /** A rollback can go back to here, and no further; never decreases. */
   readonly restorableFrom: number
+  /** When the pipeline's row was made; milliseconds of the database's clock. The first number of its stamps. */
+  readonly incarnation: number
   /** Stored positions of each source, newest first; the first is where to resume. */
   readonly positions: ReadonlyMap<string, readonly (Position & { readonly checkpoint: number })[]>
 }
@@ -69,6 +75,23 @@ export type ResolveEnd =
   | { readonly end: 'superseded'; readonly owner: Holder | null }
   | { readonly end: 'reverted'; readonly error: unknown }
 
+/** A committed snapshot, without its body. */
+export interface RegionRow {
+  readonly region: string
+  readonly id: string
+  readonly checkpoint: number
+  readonly seq: number
+  readonly stamp: Stamp
+  readonly isDelivered: boolean
+  /** When its commit, or the rollback that brought it back, was written; by the database's clock. */
+  readonly committedAt: Date
+}
+
+export interface StoredSnapshot extends RegionRow {
+  /** JSON; null: a tombstone. */
+  readonly body: string | null
+}
+
 /** One run's hold on its pipeline. */
 export interface StoreSession {
   readonly resume: Resume
@@ -86,6 +109,10 @@ export interface StoreSession {
    * @param target a checkpoint below the committed one, and not below `restorableFrom`
    */
   restore(target: number): Promise<RestoreEnd>
+  /** The current snapshot of each region. */
+  regions(): Promise<readonly RegionRow[]>
+  /** Of these regions the current snapshot; or all that are not delivered and the current one, oldest first. */
+  snapshots(regions: readonly string[], deliver: Deliver): Promise<readonly StoredSnapshot[]>
   /** After a write or a restore without a certain end: takes the pipeline's row again with the run's own token. */
   resolve(): Promise<ResolveEnd>
   /**

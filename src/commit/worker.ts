@@ -1,5 +1,5 @@
 /** The wire behind a commit: `write` freezes a group and sends it, in the same turn in which the commit starts. */
-import type { Group } from '../staging/batch.ts'
+import type { Group, RegionMark } from '../staging/batch.ts'
 import type { Staging } from '../staging/staging.ts'
 import type { GroupSizer } from './group-sizer.ts'
 import type { WriteEnd } from './store.ts'
@@ -15,17 +15,21 @@ export interface Landing {
 export interface WireParts extends WireActorParts {
   readonly staging: Staging
   readonly sizer: GroupSizer
+  /** Of snapshots that were delivered since the commit before. */
+  readonly marks: readonly RegionMark[]
   landed(landing: Landing): void
+  /** @returns how many snapshots are to be settled now */
+  offer(group: Group): number
 }
 
 export function wire(parts: () => WireParts) {
-  return wireActor<WriteEnd>('commit', parts, (say) => {
+  return wireActor<WriteEnd>('commit', parts, (say, { from: committed }) => {
     let sent: { readonly group: Group; readonly began: number; encodeMs: number } | undefined
     return {
       send(batches) {
-        const { session, staging } = parts()
+        const { session, staging, marks } = parts()
         const began = performance.now()
-        const group = staging.freeze(batches)
+        const group = { ...(batches === 0 ? marksAlone(committed) : staging.freeze(batches)), marks }
         say({ type: 'write.started', upTo: group.upTo })
         const writing = session.write(group, () => say({ type: 'frames.flushed' }))
         sent = { group, began, encodeMs: performance.now() - began }
@@ -33,24 +37,40 @@ export function wire(parts: () => WireParts) {
       },
       checkpoints() {
         const { batches, upTo } = sent!.group
-        return { from: batches[0]!.blocks[0]!.checkpoint, upTo }
+        return { from: batches[0]?.blocks[0]?.checkpoint ?? upTo, upTo }
       },
       landed() {
-        const { staging, sizer, landed } = parts()
+        const { staging, sizer, landed, offer } = parts()
         const { group, began, encodeMs } = sent!
         const commitMs = performance.now() - began - encodeMs
         const batches = group.batches.length
         staging.land(batches)
-        landed({ group, encodeMs, commitMs })
+        if (batches > 0) landed({ group, encodeMs, commitMs })
         return {
           batches,
           committed: group.upTo,
           stagedBatches: staging.batches.length,
           stagedBytes: staging.uncommittedBytes,
-          groupLimit: sizer.next(batches, encodeMs + commitMs),
-          snapshots: 0,
+          groupLimit: batches === 0 ? -1 : sizer.next(batches, encodeMs + commitMs),
+          snapshots: offer(group),
         }
       },
     }
   })
+}
+
+/** Everything is committed, and a delivery mark is left. */
+function marksAlone(committed: number): Group {
+  return {
+    batches: [],
+    upTo: committed,
+    slices: [],
+    rows: 0,
+    bytes: 0,
+    cursors: [],
+    positions: [],
+    safe: undefined,
+    snapshots: [],
+    marks: [],
+  }
 }

@@ -1,5 +1,4 @@
 /** What a handler is given. Using it after the handler has settled throws. */
-import { ConfigurationError } from '../errors.ts'
 import type { Db, TablesInput } from '../db.ts'
 import type { Logger } from '../log.ts'
 import type { Block } from '../source/port.ts'
@@ -55,15 +54,7 @@ export class HandlerContext {
   /** A getter, so that handlers can take it out of the context: `({ db, region }) => …`. */
   get region(): Context['region'] {
     return (id) => ({
-      publish: () => {
-        this.#scope.assertOpen()
-        if (this.preloading) return
-        throw new ConfigurationError(
-          'NO_REGIONS',
-          `region('${id}').publish() needs a region publisher, and this version of tailrace has none yet.`,
-          { phase: 'compute' },
-        )
-      },
+      publish: (body) => this.#scope.publish(id, body),
     })
   }
 }

@@ -17,7 +17,8 @@ export interface Workspace {
 /** What one handler run may touch. */
 export interface HandlerScope {
   readonly db: object
-  assertOpen(): void
+  /** Stages a region's snapshot with the batch; a speculative run's is forgotten. */
+  publish(region: string, body: unknown): void
   /** Closes it, after every change it has begun is applied. A promise only if there is something to wait for. */
   settle(): Promise<void> | undefined
 }

@@ -1,4 +1,5 @@
 /** Typed events for the host. Every checkpoint says which frontier it belongs to. */
+import type { RegionHealth, RegionSettled } from '../regions.ts'
 import type { IndexerStatus } from '../status.ts'
 
 export interface Retry {
@@ -58,6 +59,15 @@ export interface IndexerEvents {
     /** Committed rows put back or removed; undefined: the answer was lost, and only that it landed is known. */
     readonly restoredRows: number | undefined
     readonly ms: number
+  }
+  /** A region's delivery has ended: readers see it, or it is given up for now. */
+  'region.settled': RegionSettled
+  /** A region's health is another one. */
+  'region.health': {
+    readonly region: string
+    readonly health: RegionHealth
+    /** Undefined: it is seen for the first time. */
+    readonly was: RegionHealth | undefined
   }
   /** Somebody else holds the pipeline; this run waits. Or: this run has it. */
   ownership: {

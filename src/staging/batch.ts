@@ -3,6 +3,17 @@ import type { BlockRef } from '../block.ts'
 import type { Entry, Version } from './entry.ts'
 import type { Row, TableModel } from './table.ts'
 
+/** What a region shows once this has landed. */
+export interface StagedSnapshot {
+  readonly region: string
+  readonly checkpoint: number
+  /** Its place among those of the same region and checkpoint; 0 where only the newest counts. */
+  readonly seq: number
+  /** JSON. */
+  readonly body: string
+  readonly bytes: number
+}
+
 export class StagedBatch {
   /** Position in the run's sequence of batches; survives cuts, so versions can be compared by it. */
   readonly order: number
@@ -18,6 +29,8 @@ export class StagedBatch {
   landed = false
   /** Entries that hold a version of this batch, per table. */
   readonly touched = new Map<string, Entry[]>()
+  /** In the order in which they were published. */
+  snapshots: readonly StagedSnapshot[] = []
 
   constructor(order: number, blocks: readonly BlockRef[], collapses: boolean) {
     this.order = order
@@ -28,6 +41,14 @@ export class StagedBatch {
   get upTo(): number {
     return this.blocks[this.blocks.length - 1]!.checkpoint
   }
+}
+
+/** That a snapshot was delivered, under this very stamp: a rollback that brings it back asks for it anew. */
+export interface RegionMark {
+  readonly region: string
+  readonly checkpoint: number
+  readonly seq: number
+  readonly commit: number
 }
 
 /** One table's share of a group: what one commit has to write. Rows are frozen, so it cannot change any more. */
@@ -62,4 +83,8 @@ export interface Group {
   readonly positions: readonly BlockRef[]
   /** The safe checkpoint as of its last block; undefined: no source of the pipeline ever forks. */
   readonly safe: number | undefined
+  /** Regions' snapshots, in the order in which they were published. */
+  readonly snapshots: readonly StagedSnapshot[]
+  /** Of snapshots that have been delivered since the commit before; in a group without batches they go alone. */
+  readonly marks: readonly RegionMark[]
 }

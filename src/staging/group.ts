@@ -7,12 +7,13 @@
 import type { BlockRef } from '../block.ts'
 import type { Group, Slice, StagedBatch, TableGroup } from './batch.ts'
 import type { Entry, Version } from './entry.ts'
+import { collectSnapshots, type Deliver } from './snapshots.ts'
 import type { Row } from './table.ts'
 import type { TableLog } from './table-log.ts'
 
 type Logs = ReadonlyMap<string, TableLog>
 
-export function collect(batches: readonly StagedBatch[], logs: Logs): Group {
+export function collect(batches: readonly StagedBatch[], logs: Logs, deliver: Deliver): Group {
   const last = batches[batches.length - 1]
   if (last === undefined) throw new Error('an empty group')
   const slices = [...slicesOf(batches, logs)].filter(({ tables }) => tables.length > 0)
@@ -37,6 +38,8 @@ export function collect(batches: readonly StagedBatch[], logs: Logs): Group {
     cursors: [...cursors.values()],
     positions: positionsOf(batches, safe),
     safe,
+    snapshots: collectSnapshots(batches, deliver),
+    marks: [],
   }
 }
 

@@ -10,6 +10,7 @@ import { FatalError } from '../errors.ts'
 import { StagedBatch, type Group } from './batch.ts'
 import { Entry, Version } from './entry.ts'
 import { collect } from './group.ts'
+import { addSnapshot, type Deliver } from './snapshots.ts'
 import type { KeyId, Row, TableModel } from './table.ts'
 import { entryBytes, TableLog } from './table-log.ts'
 import { rowBytes } from './table-row.ts'
@@ -23,6 +24,7 @@ export interface Origin {
 export class Staging {
   readonly tables: ReadonlyMap<string, TableLog>
   readonly #budgetBytes: number
+  readonly #deliver: Deliver
   /** Handled, not landed; in order. */
   readonly #batches: StagedBatch[] = []
   /** Landed, their versions not yet released. */
@@ -34,9 +36,11 @@ export class Staging {
   #loads = 0
   #generation = 0
 
-  constructor(models: readonly TableModel[], budgetBytes: number) {
+  /** @param deliver whether of a region's snapshots only the newest counts */
+  constructor(models: readonly TableModel[], budgetBytes: number, deliver: Deliver = 'newest') {
     this.tables = new Map(models.map((model) => [model.name, new TableLog(model)]))
     this.#budgetBytes = budgetBytes
+    this.#deliver = deliver
   }
 
   /** Everything uncommitted, the group on the wire included. */
@@ -121,6 +125,13 @@ export class Staging {
     log.held.add(entry)
   }
 
+  /** Stages a region's snapshot with the open batch. @param body JSON */
+  publish(region: string, body: string, { checkpoint }: Origin): void {
+    const batch = this.#open
+    if (batch === undefined) throw new Error('no batch is open')
+    this.#resize(batch, () => addSnapshot(batch, this.#deliver, { region, checkpoint, body }))
+  }
+
   /** The open batch's handlers ended: it is staged. */
   end(): StagedBatch {
     const batch = this.#open
@@ -142,7 +153,7 @@ export class Staging {
 
   /** The first `count` batches as one group. The same call gives the same group, whatever was staged since. */
   freeze(count: number): Group {
-    return collect(this.#batches.slice(0, count), this.tables)
+    return collect(this.#batches.slice(0, count), this.tables, this.#deliver)
   }
 
   /** The first `count` batches are durable. */
@@ -198,6 +209,15 @@ export class Staging {
     for (const log of this.tables.values()) log.emptyCache()
   }
 
+  /** Keeps count of the snapshots' bytes. */
+  #resize(batch: StagedBatch, change: () => void): void {
+    const before = snapshotsBytes(batch)
+    change()
+    const bytes = snapshotsBytes(batch) - before
+    batch.bytes += bytes
+    this.#uncommittedBytes += bytes
+  }
+
   // ── memory ────────────────────────────────────────────────────────────────────────────────────────────────
 
   #settle(): void {
@@ -222,6 +242,9 @@ export class Staging {
 
   /** Takes back the batch's versions above `target`. */
   #undo(batch: StagedBatch, target: number): void {
+    this.#resize(batch, () => {
+      batch.snapshots = batch.snapshots.filter(({ checkpoint }) => checkpoint <= target)
+    })
     for (const [name, entries] of batch.touched) {
       const log = this.tables.get(name)!
       for (const entry of entries) {
@@ -237,6 +260,10 @@ export class Staging {
       }
     }
   }
+}
+
+function snapshotsBytes({ snapshots }: StagedBatch): number {
+  return snapshots.reduce((sum, { bytes }) => sum + bytes, 0)
 }
 
 function touch(batch: StagedBatch, log: TableLog, entry: Entry): void {

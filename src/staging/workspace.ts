@@ -2,6 +2,7 @@
 import type { BlockRef } from '../block.ts'
 import { isSafe } from '../block.ts'
 import type { HandlerScope, Workspace } from '../compute/workspace.ts'
+import { ConfigurationError } from '../errors.ts'
 import { dbFactory } from './access.ts'
 import { Finder } from './find.ts'
 import { Loader } from './loader.ts'
@@ -9,7 +10,13 @@ import type { Reader } from './reader.ts'
 import { Scope } from './scope.ts'
 import type { Staging } from './staging.ts'
 
-export function workspace(staging: Staging, reader: Reader): Workspace {
+/**
+ * Of a region's snapshot, its JSON.
+ * @throws ConfigurationError for a region that cannot be one, or a body that is no JSON
+ */
+export type Publish = (region: string, body: unknown) => string
+
+export function workspace(staging: Staging, reader: Reader, jsonOf: Publish = noRegions): Workspace {
   const loader = new Loader(staging, reader)
   const finder = new Finder(staging, reader)
   const dbOf = dbFactory({ staging, loader, finder })
@@ -19,7 +26,9 @@ export function workspace(staging: Staging, reader: Reader): Workspace {
       finder.forget()
     },
     scope: (checkpoint, item, speculative, label) =>
-      new OpenScope({ checkpoint, item }, speculative, label, dbOf),
+      new OpenScope({ checkpoint, item }, speculative, label, dbOf, (scope, region, body) =>
+        staging.publish(region, jsonOf(region, body), scope),
+      ),
     end: () => void staging.end(),
     discard: () => staging.discard(),
     get misses() {
@@ -28,16 +37,32 @@ export function workspace(staging: Staging, reader: Reader): Workspace {
   }
 }
 
+function noRegions(region: string): never {
+  throw new ConfigurationError(
+    'NO_REGIONS',
+    `region('${region}').publish() needs somewhere to publish to: give createIndexer \`regions: redisRegions({ url })\`, from 'tailrace/redis'.`,
+    { phase: 'compute' },
+  )
+}
+
 class OpenScope extends Scope implements HandlerScope {
   readonly db: object
+  readonly #publish: (scope: Scope, region: string, body: unknown) => void
 
   constructor(
     origin: { readonly checkpoint: number; readonly item: number },
     speculative: boolean,
     label: () => string,
     dbOf: (scope: Scope) => object,
+    publish: (scope: Scope, region: string, body: unknown) => void,
   ) {
     super(origin, speculative, label)
     this.db = dbOf(this)
+    this.#publish = publish
+  }
+
+  publish(region: string, body: unknown): void {
+    this.assertOpen()
+    if (!this.speculative) this.#publish(this, region, body)
   }
 }

@@ -110,6 +110,8 @@ function gated(session: StoreSession, gates: StoreGates): StoreSession {
       landedUnheard = false
       return { end: 'landed' }
     },
+    regions: () => session.regions(),
+    snapshots: (regions, deliver) => session.snapshots(regions, deliver),
     confirm: () => session.confirm?.() ?? Promise.resolve(),
     destroyWriter: () => session.destroyWriter(),
     async close() {

@@ -1,5 +1,7 @@
 /** `tailrace/testing`: what users test their handlers with. */
 export { Gate } from './gate.ts'
+export { gatedRegions } from './gated-regions.ts'
+export type { RegionGates } from './gated-regions.ts'
 export { gatedSource } from './gated-source.ts'
 export type { SourceGates } from './gated-source.ts'
 export { gatedStore } from './gated-store.ts'

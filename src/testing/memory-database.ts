@@ -11,6 +11,8 @@ import type { Reader } from '../staging/reader.ts'
 import { describeKey, keyIdOfRow, keyOf } from '../staging/table-row.ts'
 import type { KeyId, Row, TableModel } from '../staging/table.ts'
 import { evaluate } from '../staging/where.ts'
+import type { Deliver } from '../staging/snapshots.ts'
+import { memoryIncarnation, MemoryRegionRows } from './memory-region-rows.ts'
 import type { Position } from '../source/port.ts'
 
 /** A row as it was before a change; null: absent. */
@@ -31,6 +33,7 @@ export class MemoryDatabase {
   readonly #positions = new Map<string, StoredPosition[]>()
   /** Oldest first; of each row and checkpoint the first image only. */
   #history: (Change & { readonly checkpoint: number })[] = []
+  readonly regions = new MemoryRegionRows()
   epoch = 0
   commitNumber = 0
   committed = 0
@@ -55,7 +58,7 @@ export class MemoryDatabase {
   get resume(): Resume {
     const { epoch, committed, counter, restorableFrom } = this
     const positions = new Map([...this.#positions].map(([source, stored]) => [source, [...stored]]))
-    return { epoch, committed, counter, restorableFrom, positions }
+    return { epoch, committed, counter, restorableFrom, incarnation: memoryIncarnation, positions }
   }
 
   readonly reader: Reader = {
@@ -73,10 +76,12 @@ export class MemoryDatabase {
   }
 
   /** @throws FatalError `DUPLICATE_KEY`; then nothing has changed */
-  apply(group: Group): void {
+  apply(group: Group, deliver: Deliver): void {
     const changes = this.#write(group)
     const { upTo, safe = upTo } = group
     this.commitNumber++
+    this.regions.apply(group, this.epoch, this.commitNumber)
+    if (group.batches.length === 0) return
     this.committed = upTo
     this.counter = Math.max(this.counter, upTo)
     this.restorableFrom = Math.max(this.restorableFrom, Math.min(safe, upTo))
@@ -93,6 +98,7 @@ export class MemoryDatabase {
       this.#positions.set(source, [position, ...(this.#positions.get(source) ?? [])])
     }
     this.#prune()
+    this.regions.prune(this.restorableFrom, deliver)
   }
 
   /** @returns how many rows were put back or removed */
@@ -115,6 +121,7 @@ export class MemoryDatabase {
     }
     this.committed = target
     this.commitNumber++
+    this.regions.restore(target, this.epoch, this.commitNumber)
     return rows
   }
 

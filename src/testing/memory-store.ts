@@ -5,16 +5,19 @@
  */
 import type {
   OpenStore,
+  RegionRow,
   ResolveEnd,
   Resume,
   RestoreEnd,
   Store,
+  StoredSnapshot,
   StoreSession,
   WriteEnd,
 } from '../commit/store.ts'
 import { SupersededError } from '../errors.ts'
 import type { Group } from '../staging/batch.ts'
 import type { Reader } from '../staging/reader.ts'
+import type { Deliver } from '../staging/snapshots.ts'
 import type { Casing } from '../staging/table-model.ts'
 import type { Row } from '../staging/table.ts'
 import { MemoryDatabase } from './memory-database.ts'
@@ -31,11 +34,11 @@ export function memoryStore(options: { readonly casing?: Casing | undefined } = 
   const database = new MemoryDatabase()
   return {
     casing: options.casing,
-    open: ({ signal, models }: OpenStore) => {
+    open: ({ signal, models, deliver = 'newest' }: OpenStore) => {
       signal.throwIfAborted()
       database.declare(models)
       database.epoch++
-      return Promise.resolve(new MemorySession(database))
+      return Promise.resolve(new MemorySession(database, deliver))
     },
     rows: (table) => database.rows(table),
     get committed() {
@@ -51,11 +54,13 @@ class MemorySession implements StoreSession {
   readonly resume: Resume
   readonly reader: Reader
   readonly #database: MemoryDatabase
+  readonly #deliver: Deliver
   readonly #epoch: number
   #commitNumber: number
 
-  constructor(database: MemoryDatabase) {
+  constructor(database: MemoryDatabase, deliver: Deliver) {
     this.#database = database
+    this.#deliver = deliver
     this.resume = database.resume
     this.reader = database.reader
     this.#epoch = database.epoch
@@ -69,7 +74,7 @@ class MemorySession implements StoreSession {
   write(group: Group, flushed: () => void): Promise<WriteEnd> {
     flushed()
     return this.#fly('commit', () => {
-      this.#database.apply(group)
+      this.#database.apply(group, this.#deliver)
       return { end: 'landed' }
     })
   }
@@ -94,6 +99,14 @@ class MemorySession implements StoreSession {
     } catch (error) {
       return Promise.resolve({ end: 'refused', error })
     }
+  }
+
+  regions(): Promise<readonly RegionRow[]> {
+    return Promise.resolve(this.#database.regions.current())
+  }
+
+  snapshots(regions: readonly string[], deliver: Deliver): Promise<readonly StoredSnapshot[]> {
+    return Promise.resolve(this.#database.regions.read(regions, deliver))
   }
 
   resolve(): Promise<ResolveEnd> {

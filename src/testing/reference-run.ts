@@ -51,7 +51,12 @@ export async function referenceRun<Item, Tables extends TablesInput>(
       subject: unknown,
     ) => {
       if (handler === undefined) return
-      const scope: HandlerScope = { db, assertOpen: () => undefined, settle: () => undefined }
+      const scope: HandlerScope = {
+        db,
+        // what is published is derived from the rows
+        publish: () => undefined,
+        settle: () => undefined,
+      }
       await handler(subject, new HandlerContext(scope, block, checkpoint, signal, false, silentLog))
     }
     if (program.item !== undefined) for (const item of block.items) await run(program.item, item)

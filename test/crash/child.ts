@@ -159,6 +159,8 @@ function deadly(store: Store, pass: (at: Point) => void): Store {
           pass('restored')
           return ended
         },
+        regions: () => session.regions(),
+        snapshots: (regions, deliver) => session.snapshots(regions, deliver),
         resolve: () => session.resolve(),
         destroyWriter: () => session.destroyWriter(),
         close: () => session.close(),

@@ -37,6 +37,8 @@ function recorded(store: Store): { readonly store: Store; readonly flights: Flig
         }
       },
       restore: (target) => session.restore(target),
+      regions: () => session.regions(),
+      snapshots: (regions, deliver) => session.snapshots(regions, deliver),
       resolve: () => session.resolve(),
       destroyWriter: () => session.destroyWriter(),
       close: () => session.close(),

@@ -115,6 +115,8 @@ export function watchedSession(
     },
     write: (group, flushed) => session.write(group, flushed),
     restore: (target) => session.restore(target),
+    regions: () => session.regions(),
+    snapshots: (regions, deliver) => session.snapshots(regions, deliver),
     resolve: () => session.resolve(),
     destroyWriter: () => session.destroyWriter(),
     close: () => session.close(),
@@ -162,6 +164,8 @@ export function scheduledStore(store: Store, port: Port, wire: Wire, reading: ()
           wire.restoreAnswered()
           return ended
         },
+        regions: () => session.regions(),
+        snapshots: (regions, deliver) => session.snapshots(regions, deliver),
         async resolve() {
           await port('resolve')
           const ended = await session.resolve()

@@ -80,6 +80,8 @@ export class HeldStore {
         if (ended.end === 'landed') this.executedUpTo = target
         return ended
       },
+      regions: () => session.regions(),
+      snapshots: (regions, deliver) => session.snapshots(regions, deliver),
       resolve: () => (this.resolution === undefined ? session.resolve() : Promise.resolve(this.resolution)),
       destroyWriter: () => {
         isDestroyed.is = true

@@ -265,6 +265,8 @@ const names = [
   'rollback.started',
   'rollback.committed',
   'ownership',
+  'region.settled',
+  'region.health',
   'caughtUp',
   'state',
 ] as const satisfies readonly IndexerEventName[]

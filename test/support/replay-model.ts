@@ -104,7 +104,7 @@ export function reasonAgainst(state: ModelState<World>, event: ModelEvent): Reas
   const { world } = state
   const { type } = event
   if (type.startsWith('xstate.error')) return 'a worker that throws'
-  if (type === 'region.settled' || type === 'publish.parked') return 'regions'
+  if (type.startsWith('region.') || type.startsWith('publish.')) return 'regions'
   const next = nextInTurn(state)
   if (next !== null && type !== next) return 'between two words of one turn'
   switch (type) {

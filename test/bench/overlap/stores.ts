@@ -34,6 +34,8 @@ function nullSession(session: StoreSession, written: (group: Group) => void): St
       return Promise.resolve({ end: 'landed' })
     },
     restore: (target) => session.restore(target),
+    regions: () => session.regions(),
+    snapshots: (regions, deliver) => session.snapshots(regions, deliver),
     resolve: () => session.resolve(),
     destroyWriter: () => session.destroyWriter(),
     close: () => session.close(),

@@ -1,0 +1,122 @@
+/**
+ * The worker behind a region: `deliver` → `delivery.sent`, then `delivery.done` | `delivery.failed`; after `cut` nothing
+ * more of that attempt is said. Snapshots of one region go one after the other, regions beside each other.
+ */
+import { fromCallback } from 'xstate'
+import type { DeliveryCommand, DeliveryEvent } from '../../machines/events.ts'
+import type { RegionInput } from '../../machines/region.machine.ts'
+import { FatalError, RetryableError, type TailraceError, asTailraceError, messageOf } from '../errors.ts'
+import type { RegionSettled } from '../regions.ts'
+import type { Delivery, Outgoing, PublisherSettings, RegionPublisher } from './port.ts'
+
+export interface DeliveryParts<Row> {
+  readonly publisher: RegionPublisher
+  toDeliver(region: string): Promise<readonly { readonly row: Row; readonly outgoing: Outgoing }[]>
+  attempting(region: string, attempt: number): void
+  /** Something with a higher stamp is there: whoever has been succeeded is to hear of that, and not of the region. */
+  confirm(): Promise<void>
+  /** Of each snapshot that readers see now. */
+  delivered(row: Row, delivery: Delivery): void
+  failed(region: string, error: TailraceError, isQuarantined: boolean): void
+  settled(settled: Omit<RegionSettled, 'checkpoint'>, row: Row | undefined): void
+}
+
+export function delivery<Row>(parts: () => DeliveryParts<Row>) {
+  return fromCallback<DeliveryCommand, RegionInput>(({ input, sendBack, receive }) => {
+    const { region } = input
+    const say = (event: DeliveryEvent) => sendBack(event)
+    let began = 0
+    let current: { readonly abort: AbortController; readonly attempt: number } | undefined
+
+    const failed = (error: TailraceError, attempt: number) => {
+      const isQuarantined = !(error instanceof RetryableError) || attempt >= input.limits.attempts
+      parts().failed(region, error, isQuarantined)
+      if (!isQuarantined) return
+      const ms = performance.now() - began
+      parts().settled({ region, status: 'failed', ms, bytes: 0, attempts: attempt, error }, undefined)
+    }
+
+    const deliver = async (attempt: number) => {
+      const mine = { abort: new AbortController(), attempt }
+      current = mine
+      if (attempt === 1) began = performance.now()
+      const { publisher, toDeliver, attempting, confirm, delivered, settled } = parts()
+      attempting(region, attempt)
+      try {
+        const waiting = await toDeliver(region)
+        if (current !== mine) return
+        say({ type: 'delivery.sent' })
+        for (const { row, outgoing } of waiting) {
+          const made = await publisher.persist(outgoing, mine.abort.signal)
+          if (current !== mine) return
+          const { status, bytes } = made
+          const told = { region, status, ms: performance.now() - began, bytes, attempts: attempt }
+          if (status === 'stale') {
+            await confirm()
+            if (current !== mine) return
+            const error = stale(outgoing, publisher)
+            settled({ ...told, error }, row)
+            throw error
+          }
+          delivered(row, made)
+          settled(told, row)
+        }
+        current = undefined
+        say({ type: 'delivery.done' })
+      } catch (cause) {
+        if (current !== mine) return
+        current = undefined
+        const error = asTailraceError(cause, 'INTERNAL', `Region '${region}': ${messageOf(cause)}`)
+        failed(error, attempt)
+        const permanent = !(error instanceof RetryableError)
+        say({ type: 'delivery.failed', error, permanent, retryInMs: pauseMs(attempt, publisher.settings) })
+      }
+    }
+
+    const cut = () => {
+      if (current === undefined) return
+      const { abort, attempt } = current
+      current = undefined
+      const { attemptMs } = input.limits
+      const { address } = parts().publisher
+      abort.abort()
+      failed(
+        new RetryableError(
+          'REGION_DEADLINE',
+          `Region '${region}' was not written within ${attemptMs} ms: ${address} did not answer. It is not known whether it arrived; said again it does no harm.`,
+          { phase: 'publish' },
+        ),
+        attempt,
+      )
+    }
+
+    receive((command) => {
+      switch (command.type) {
+        case 'deliver':
+          return void deliver(command.attempt)
+        case 'cut':
+          return cut()
+        default:
+          throw new Error(`unreachable: ${String(command satisfies never)}`)
+      }
+    })
+    return () => {
+      current?.abort.abort()
+      current = undefined
+    }
+  })
+}
+
+/** Full jitter. @param failed attempts so far */
+function pauseMs(failed: number, { backoffMs, maxBackoffMs }: PublisherSettings): number {
+  return Math.random() * Math.min(maxBackoffMs, backoffMs * 2 ** (failed - 1))
+}
+
+/** For whoever owns the region: not to be. */
+function stale({ region, stamp }: Outgoing, { address }: RegionPublisher): FatalError {
+  return new FatalError(
+    'REGION_STALE',
+    `Region '${region}' at ${address} already shows a snapshot with a higher stamp than ${Object.values(stamp).join('.')}: nothing was changed. Another process has taken over, or the database was set back to an earlier state; in that case remove the region's keys, and it is published again.`,
+    { phase: 'publish' },
+  )
+}
