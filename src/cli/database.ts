@@ -15,8 +15,14 @@ export interface Database {
 
 const connectionTimeoutMs = 10_000
 
-/** @throws Refusal for everything that is not a bug of ours */
-export async function withDatabase<T>(work: (database: Database) => Promise<T>): Promise<T> {
+/**
+ * @param oldest version of the schema that the work can do with
+ * @throws Refusal for everything that is not a bug of ours
+ */
+export async function withDatabase<T>(
+  work: (database: Database) => Promise<T>,
+  oldest: number = schemaVersion,
+): Promise<T> {
   const options = connectionOptions(process.env['DATABASE_URL'])
   const target = targetFrom(options)
   let lost: unknown
@@ -25,7 +31,7 @@ export async function withDatabase<T>(work: (database: Database) => Promise<T>):
     client = await connectClient(options, 'tailrace-cli', new AbortController().signal, (error) => {
       lost ??= error
     })
-    await checkSchema({ client, target })
+    await checkSchema({ client, target }, oldest)
     return await work({ client, target })
   } catch (error) {
     throw lost === undefined ? refusalOf(error, target) : lostConnection(lost, target)
@@ -76,7 +82,7 @@ function targetFrom(options: ConnectionOptions): string {
   }
 }
 
-async function checkSchema({ client, target }: Database): Promise<void> {
+async function checkSchema({ client, target }: Database, oldest: number): Promise<void> {
   if (await isReplica(client)) {
     throw new Refusal(
       `Postgres at ${target} is a read replica, which sees neither the connection of an owner nor the latest commit. Give the primary in DATABASE_URL.`,
@@ -93,9 +99,9 @@ async function checkSchema({ client, target }: Database): Promise<void> {
       `Schema tailrace in ${target} is at version ${version}, this command knows up to ${schemaVersion}. Use the tailrace that your indexer uses.`,
     )
   }
-  if (version < schemaVersion) {
+  if (version < oldest) {
     throw new Refusal(
-      `Schema tailrace in ${target} is at version ${version}, this command needs ${schemaVersion}. Run an indexer of this version once, which brings it up to date, or use the tailrace that made it.`,
+      `Schema tailrace in ${target} is at version ${version}, this command needs ${oldest}. Run an indexer of this version once, which brings it up to date, or use the tailrace that made it.`,
     )
   }
 }

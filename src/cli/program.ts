@@ -66,9 +66,9 @@ function statusCommand(top: Command): void {
     .command('status')
     .summary('who owns the pipelines, and how far they are')
     .description(
-      `Shows each pipeline: who owns it, its epoch, its committed frontier, where its sources stand, how far back a fork may go, and the history kept for that.
+      `Shows each pipeline: who owns it, its epoch, its committed frontier, where its sources stand, how far back a fork may go, the history kept for that, and whether its regions are delivered.
 
-Everything is as of the last commit. What a run has handled and not committed, and how far a source's head is ahead, only the run itself knows: see indexer.status().`,
+Everything is as of the last commit. What a run has handled and not committed, how far a source's head is ahead, and which regions are quarantined, only the run itself knows: see indexer.status().`,
     )
     .argument('[name]', 'only this pipeline')
     .option('--json', 'print one JSON document; its shape is in docs/cli.md')
@@ -97,9 +97,11 @@ function resetCommand(top: Command): void {
     .command('reset')
     .summary('forget a pipeline, so that it is indexed anew')
     .description(
-      `Removes what tailrace keeps of a pipeline (its row, cursors, positions) and empties the tables named in --tables, with their history; all of it or nothing. The next run of that name begins at the beginning.
+      `Removes what tailrace keeps of a pipeline (its row, cursors, positions, region snapshots) and empties the tables named in --tables, with their history; all of it or nothing. The next run of that name begins at the beginning.
 
 Which tables a pipeline writes is not stored: those that are not named keep their rows, and a run that meets them may fail or count twice. History of tables that are not named is left, too; a new run drops what is not its own. Tables are emptied by one TRUNCATE without CASCADE.
+
+What Redis shows of its regions stays until the pipeline publishes them again.
 
 Refused while somebody owns the pipeline: stop it, or release it first.`,
     )

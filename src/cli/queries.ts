@@ -51,6 +51,35 @@ export interface Cursor {
   readonly positions: bigint
 }
 
+/**
+ * As far as rows tell; that a region is quarantined only its run knows.
+ *
+ * ok       its current snapshot is delivered
+ * waiting  it is not, or no commit has said so yet
+ * none     it has none: a rollback took it, and readers were told
+ */
+export type RegionState = 'ok' | 'waiting' | 'none'
+
+export interface Region {
+  readonly pipeline: string
+  readonly region: string
+  readonly state: RegionState
+  /** Of the current snapshot, as are id, commit and tombstone: the checkpoint it belongs to. */
+  readonly checkpoint: bigint
+  readonly snapshot: string
+  /** The commit that wrote it, or the rollback that brought it back. */
+  readonly commitNumber: bigint
+  /** A rollback has left the region without a snapshot. */
+  readonly isTombstone: boolean
+  /** Rows that are not delivered; where only the newest counts, those that a newer one overtook are among them. */
+  readonly undelivered: number
+  /** Since it was committed, by the database's clock; null unless it waits. */
+  readonly waitingMs: number | null
+  /** The latest delivery that rows know of; its age by the database's clock. */
+  readonly deliveredAt: Date | null
+  readonly deliveredAgeMs: number | null
+}
+
 export interface HistoryTable {
   readonly table: string
   /** Triggers feed it. */
@@ -150,11 +179,14 @@ export async function readPipelines(client: pg.Client, name: string | undefined)
     commitNumber: BigInt(row.commit_number),
     committed: BigInt(row.committed),
     committedAt: row.committed_at,
-    committedAgeMs: row.age_ms === null ? null : Math.max(0, Math.round(Number(row.age_ms))),
+    committedAgeMs: row.age_ms === null ? null : ageOf(row.age_ms),
     counter: BigInt(row.counter),
     restorableFrom: BigInt(row.restorable_from),
   }))
 }
+
+/** Whole milliseconds; a clock that was set back makes no future. */
+const ageOf = (milliseconds: string): number => Math.max(0, Math.round(Number(milliseconds)))
 
 /** @param name undefined: of all pipelines */
 export async function readCursors(client: pg.Client, name: string | undefined): Promise<Cursor[]> {
@@ -173,6 +205,50 @@ export async function readCursors(client: pg.Client, name: string | undefined): 
     number: BigInt(row.number),
     checkpoint: BigInt(row.checkpoint),
     positions: BigInt(row.positions),
+  }))
+}
+
+/** Schema version since which there is a table of regions. */
+export const regionsSince = 3
+
+/** @param name undefined: of all pipelines */
+export async function readRegions(client: pg.Client, name: string | undefined): Promise<Region[]> {
+  type RegionRow = Record<
+    'pipeline' | 'region' | 'id' | 'checkpoint' | 'commit_number' | 'age_ms',
+    string
+  > & {
+    tombstone: boolean
+    delivered: boolean
+    undelivered: number
+    latest: Date | null
+    latest_age_ms: string | null
+  }
+  const { rows } = await client.query<RegionRow>(
+    `SELECT *, extract(epoch FROM clock_timestamp() - committed_at) * 1000 AS age_ms,
+       extract(epoch FROM clock_timestamp() - latest) * 1000 AS latest_age_ms
+     FROM (
+       SELECT DISTINCT ON (r.pipeline, r.region) r.pipeline, r.region, r.id, r.checkpoint, r.commit_number, r.committed_at,
+         r.body IS NULL AS tombstone, r.delivered_at IS NOT NULL AS delivered,
+         (count(*) FILTER (WHERE r.delivered_at IS NULL) OVER same)::int AS undelivered,
+         max(r.delivered_at) OVER same AS latest
+       FROM tailrace.regions r WHERE $1::text IS NULL OR r.pipeline = $1
+       WINDOW same AS (PARTITION BY r.pipeline, r.region)
+       ORDER BY r.pipeline, r.region, r.checkpoint DESC, r.seq DESC
+     ) AS current ORDER BY pipeline, region`,
+    [name ?? null],
+  )
+  return rows.map((row) => ({
+    pipeline: row.pipeline,
+    region: row.region,
+    state: !row.delivered ? 'waiting' : row.tombstone ? 'none' : 'ok',
+    checkpoint: BigInt(row.checkpoint),
+    snapshot: row.id,
+    commitNumber: BigInt(row.commit_number),
+    isTombstone: row.tombstone,
+    undelivered: row.undelivered,
+    waitingMs: row.delivered ? null : ageOf(row.age_ms),
+    deliveredAt: row.latest,
+    deliveredAgeMs: row.latest_age_ms === null ? null : ageOf(row.latest_age_ms),
   }))
 }
 
@@ -247,6 +323,7 @@ export const bookkeepingTables = {
   heartbeats: 'pipeline',
   checkpoints: 'pipeline',
   cursors: 'pipeline',
+  regions: 'pipeline',
   pipelines: 'name',
 } as const
 
@@ -266,7 +343,7 @@ export async function lockPipeline(client: pg.Client, name: string): Promise<voi
 }
 
 export async function removeBookkeeping(client: pg.Client, name: string): Promise<Removed> {
-  const removed = { heartbeats: 0, checkpoints: 0, cursors: 0, pipelines: 0 }
+  const removed = { heartbeats: 0, checkpoints: 0, cursors: 0, regions: 0, pipelines: 0 }
   for (const [table, column] of Object.entries(bookkeepingTables)) {
     const { rowCount } = await client.query(`DELETE FROM tailrace.${table} WHERE ${column} = $1`, [name])
     removed[table as keyof Removed] = rowCount ?? 0

@@ -177,7 +177,12 @@ function report(name: string, removed: Removed, tables: readonly UserTable[], { 
     "the pipeline's row",
     plural(removed.cursors, 'cursor'),
     plural(removed.checkpoints, 'position'),
+    plural(removed.regions, 'region snapshot'),
   ]
+  const shown =
+    removed.regions === 0
+      ? []
+      : fact('regions', ['what Redis shows of them stays until the pipeline publishes again'], width)
   const emptied =
     tables.length === 0
       ? fact('emptied', [yellow('no table'), 'empty those of this pipeline before it runs again'], width)
@@ -187,6 +192,7 @@ function report(name: string, removed: Removed, tables: readonly UserTable[], { 
     titled(name, green('reset')),
     ...fact('removed', rows, width),
     ...emptied,
+    ...shown,
     ...fact('next', ['a run of that name begins at the beginning'], width),
     '',
   ])

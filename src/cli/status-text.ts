@@ -1,5 +1,6 @@
 /** How `tailrace status` looks to a person. */
 import type { Ownership } from './queries.ts'
+import { regionLines } from './region-text.ts'
 import type { PipelineStatus, Status } from './status.ts'
 import {
   bytes,
@@ -53,7 +54,7 @@ function pipelineLines(pipeline: PipelineStatus, at: Date, width: number): strin
   }
   // after a rollback ids go on above what they were
   if (counter > committed) lines.push(...fact('used', [`checkpoints up to ${count(counter)}`], width))
-  return [...lines, ...sourceLines(pipeline, width)]
+  return [...lines, ...sourceLines(pipeline, width), ...regionLines(pipeline, width)]
 }
 
 function sourceLines({ sources }: PipelineStatus, width: number): string[] {

@@ -1,16 +1,19 @@
 /** `tailrace status [name]`: what the database knows of its pipelines, in one consistent look. */
-import { knownPipeline, unknownPipeline, withDatabase } from './database.ts'
+import { knownPipeline, unknownPipeline, withDatabase, type Database } from './database.ts'
 import {
   clockOf,
   inTransaction,
   readCursors,
   readHistoryTables,
   readPipelines,
+  readRegions,
+  regionsSince,
   schemaVersionOf,
   type Cursor,
   type HistoryTable,
   type Ownership,
   type Pipeline,
+  type Region,
 } from './queries.ts'
 import { statusLines } from './status-text.ts'
 import { columnsOf, print, printJson } from './terminal.ts'
@@ -18,6 +21,8 @@ import { columnsOf, print, printJson } from './terminal.ts'
 export interface PipelineStatus extends Pipeline {
   readonly ownership: Ownership
   readonly sources: readonly Cursor[]
+  /** Empty where none was ever published. */
+  readonly regions: readonly Region[]
 }
 
 export interface Status {
@@ -31,6 +36,9 @@ export interface Status {
   readonly history: readonly HistoryTable[]
 }
 
+/** A look changes nothing, so that a database which no indexer of this version has met yet is shown as it is. */
+const oldestShown = 2
+
 export async function status(name: string | undefined, options: { readonly json?: boolean }): Promise<void> {
   const found = await readStatus(name)
   if (options.json === true) printJson(statusDocument(found))
@@ -38,36 +46,39 @@ export async function status(name: string | undefined, options: { readonly json?
 }
 
 function readStatus(name: string | undefined): Promise<Status> {
-  return withDatabase((database) =>
-    inTransaction(database.client, 'read', async () => {
+  const read = (database: Database) =>
+    inTransaction(database.client, 'read', async (): Promise<Status> => {
       const { client, target } = database
+      const version = (await schemaVersionOf(client)) ?? 0
       const pipelines = await readPipelines(client, name)
       if (name !== undefined && pipelines.length === 0) throw await unknownPipeline(database, name)
       const cursors = await readCursors(client, name)
+      const regions = version < regionsSince ? [] : await readRegions(client, name)
       const ownerships = new Map<string, Ownership>()
       for (const pipeline of pipelines) {
         ownerships.set(pipeline.name, await knownPipeline(database, pipeline.name))
       }
       return {
         database: target,
-        schemaVersion: (await schemaVersionOf(client)) ?? 0,
+        schemaVersion: version,
         at: await clockOf(client),
         pipelines: pipelines.map((pipeline) => ({
           ...pipeline,
           ownership: ownerships.get(pipeline.name)!,
           sources: cursors.filter((cursor) => cursor.pipeline === pipeline.name),
+          regions: regions.filter((region) => region.pipeline === pipeline.name),
         })),
         history: await readHistoryTables(client),
       }
-    }),
-  )
+    })
+  return withDatabase(read, oldestShown)
 }
 
 /** The shape of `--json`, described in docs/cli.md: fields are added, never renamed. */
 function statusDocument({ pipelines, history, ...rest }: Status): object {
   return {
     ...rest,
-    pipelines: pipelines.map(({ ownership, sources, ...pipeline }) => ({
+    pipelines: pipelines.map(({ ownership, sources, regions, ...pipeline }) => ({
       name: pipeline.name,
       state: ownership.state,
       owner:
@@ -86,6 +97,17 @@ function statusDocument({ pipelines, history, ...rest }: Status): object {
         cursor,
         checkpoint,
         positions,
+      })),
+      regions: regions.map(({ region, state, deliveredAt, deliveredAgeMs, ...current }) => ({
+        id: region,
+        state,
+        checkpoint: current.checkpoint,
+        commitNumber: current.commitNumber,
+        snapshot: current.snapshot,
+        tombstone: current.isTombstone,
+        undelivered: current.undelivered,
+        waitingMs: current.waitingMs,
+        delivered: { at: deliveredAt, ageMs: deliveredAgeMs },
       })),
     })),
     history,

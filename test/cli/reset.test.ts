@@ -3,6 +3,7 @@ import { integer, pgTable } from 'drizzle-orm/pg-core'
 import { expect, test, vi } from 'vitest'
 import { bookkeepingTables } from '../../src/cli/queries.ts'
 import { createIndexer, memorySource } from '../../src/index.ts'
+import { memoryRegions } from '../../src/publish/memory.ts'
 import { simulatedChain } from '../../src/testing/index.ts'
 import {
   blocksOf,
@@ -16,6 +17,7 @@ import {
   type World,
 } from '../support/indexers.ts'
 import { atTerminal, hasTerminal, tailrace, type Ran } from './command.ts'
+import { addSnapshots } from './region-rows.ts'
 
 // each command is a process that compiles itself: half a second of a processor that others use, too
 vi.setConfig({ testTimeout: 120_000 })
@@ -74,10 +76,18 @@ test('the pipeline and its tables are gone, others stay; indexed again, the tabl
   )
   expect(done).toMatchObject({ code: 0, stderr: '' })
   expect(done.stdout).toMatch(/^ {2}p {9}reset$/m)
-  expect(done.stdout).toMatch(/^ {2}removed {3}the pipeline's row · 1 cursor · 1\d positions$/m)
+  expect(done.stdout).toMatch(
+    /^ {2}removed {3}the pipeline's row · 1 cursor · 1\d positions · 0 region snapshots$/m,
+  )
   expect(done.stdout).toMatch(/^ {2}emptied {3}public\.account · \d+ kB$/m)
   expect(done.stdout).toMatch(/^ {12}public\.allowance · \d+ kB$/m)
-  expect(await bookkeeping(world, 'p')).toEqual({ pipelines: 0, heartbeats: 0, cursors: 0, checkpoints: 0 })
+  expect(await bookkeeping(world, 'p')).toEqual({
+    pipelines: 0,
+    heartbeats: 0,
+    cursors: 0,
+    checkpoints: 0,
+    regions: 0,
+  })
   expect(await bookkeeping(world, 'other')).toEqual(others)
   expect([...(await world.rows()).values()].flat()).toEqual([])
   expect(await world.query(images)).toEqual([{ n: 0 }])
@@ -107,9 +117,50 @@ test('--json says what was removed', async () => {
   expect(code).toBe(0)
   expect(JSON.parse(stdout)).toEqual({
     pipeline: 'p',
-    removed: { heartbeats: 1, checkpoints: 0, cursors: 1, pipelines: 1 },
+    removed: { heartbeats: 1, checkpoints: 0, cursors: 1, regions: 0, pipelines: 1 },
     emptied: [{ table: 'public.row', bytes: expect.stringMatching(/^[1-9]\d*$/) as string }],
   })
+})
+
+test('its region snapshots go, and what readers see stays; indexed again, newer snapshots replace it', async () => {
+  await using world = await createWorld()
+  const regions = memoryRegions()
+  const run = (version: number, blockCount: number) =>
+    createIndexer({
+      name: 'p',
+      source: memorySource({ id: 'm', blocks: numbered(blockCount) }),
+      tables: { row },
+      handle: setRow,
+      handleBlock: ({ number }, { region }) => {
+        for (const id of ['north', 'south']) region(id).publish({ version, at: number })
+      },
+      store: world.store,
+      regions,
+    }).run()
+  const shown = async () => [...(await regions.read(['north', 'south'])).values()].map(({ body }) => body)
+  await run(1, 5)
+  await simple(world, 'other').run()
+  await addSnapshots(world, 'other', [{ region: 'west', checkpoint: 5 }])
+  const incarnation = `SELECT incarnation FROM tailrace.pipelines WHERE name = 'p'`
+  const [former] = await world.query(incarnation)
+  const { regions: kept } = await bookkeeping(world, 'p')
+  expect(kept).toBeGreaterThan(0)
+
+  const done = await reset(world, 'p', '--tables', 'row', '--confirm', 'p')
+  expect(done).toMatchObject({ code: 0, stderr: '' })
+  expect(done.stdout).toContain(` · ${kept} region snapshots\n`)
+  expect(done.stdout).toMatch(
+    /^ {2}regions {3}what Redis shows of them stays until the pipeline publishes again$/m,
+  )
+  expect(await bookkeeping(world, 'p')).toMatchObject({ pipelines: 0, regions: 0 })
+  expect(await bookkeeping(world, 'other')).toMatchObject({ pipelines: 1, regions: 1 })
+  expect(await shown()).toMatchObject([{ version: 1, at: 5 }, {}])
+
+  // epochs and commits begin anew, below what they were: it is the incarnation that goes on
+  await run(2, 1)
+  expect(await shown()).toEqual(Array.from({ length: 2 }, () => ({ version: 2, at: 1 })))
+  const [latter] = await world.query(incarnation)
+  expect(Number(latter!['incarnation'])).toBeGreaterThan(Number(former!['incarnation']))
 })
 
 test('refused while somebody owns it; released, it can be reset', async () => {

@@ -60,6 +60,7 @@ test('one JSON document: bigints as strings, dates as ISO, nothing else on stdou
         counter: '5',
         restorableFrom: '5',
         sources: [{ id: 'm', number: '5', hash: '5', cursor: null, checkpoint: '5', positions: '0' }],
+        regions: [],
       },
     ],
     history: [],
@@ -131,7 +132,7 @@ test('a pipeline that has never committed, and a database whose pipelines were a
 
 const wide: Status = {
   database: 'indexer@database.example.org:5432/production',
-  schemaVersion: 2,
+  schemaVersion,
   at: new Date('2026-11-21T15:00:00Z'),
   pipelines: [
     {
@@ -164,6 +165,21 @@ const wide: Status = {
           positions: 99n,
         },
       ],
+      regions: [
+        {
+          pipeline: 'token',
+          region: 'middle-east-and-north-africa',
+          state: 'waiting',
+          checkpoint: 18_600_299n,
+          snapshot: '1700000000000-18600299-0',
+          commitNumber: 123_456n,
+          isTombstone: true,
+          undelivered: 12,
+          waitingMs: 3_000,
+          deliveredAt: new Date('2026-11-21T14:58:00Z'),
+          deliveredAgeMs: 120_000,
+        },
+      ],
     },
   ],
   history: [{ table: 'public.account', armed: true, bytes: 1_234_567n }],
@@ -179,6 +195,7 @@ test('fits the terminal: parts go to the next line, hashes are cut in the middle
   expect(lines(200).join('\n')).toContain('for 30 h')
   expect(lines(200).join('\n')).toContain('not heard of for 60 s')
   expect(lines(200).join('\n')).toContain('checkpoints up to 18,600,301')
+  expect(lines(200).join('\n')).toContain('to be emptied · last delivered 2 min ago')
   // no terminal: nothing is abridged, one fact a line
   expect(lines(Infinity).join('\n')).toContain(`0x${'ab12'.repeat(16)}`)
 })
