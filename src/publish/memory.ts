@@ -3,6 +3,7 @@
  * to read them asks this very publisher. `test/redis/memory-twin.test.ts` holds it against the script.
  */
 import { FatalError, RetryableError } from '../errors.ts'
+import { compareStamps } from '../stamp.ts'
 import { pack, packNow, unpack, type Packed } from './envelope.ts'
 import { checkRegion } from './keys.ts'
 import type {
@@ -17,7 +18,6 @@ import type {
 } from './port.ts'
 import { checkOptions, type CheckedOptions, type PublisherOptions } from './publisher-options.ts'
 import { checkSnapshot, plannedKeys } from './outgoing.ts'
-import { compareStamps } from './script.ts'
 
 export interface MemoryRegionsOptions extends Omit<PublisherOptions, 'replicas'> {
   /** Milliseconds since 1970. Default: the system's clock. */

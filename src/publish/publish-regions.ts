@@ -199,8 +199,14 @@ interface Uses {
 const runs = new WeakMap<RegionPublisher, Uses>()
 
 function usesOf(publisher: RegionPublisher): Uses {
-  const uses = runs.get(publisher) ?? { run: undefined, calls: 0 }
+  const known = runs.get(publisher)
+  if (known !== undefined) return known
+  const uses: Uses = { run: undefined, calls: 0 }
   runs.set(publisher, uses)
+  // another server, or one that has lost everything, counts runs anew
+  publisher.onReconnect(() => {
+    uses.run = undefined
+  })
   return uses
 }
 

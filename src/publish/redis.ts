@@ -65,6 +65,8 @@ class RedisRegions implements RegionPublisher {
   readonly #connection: Connection
   readonly #flights: Flights
   readonly #replicasMs: number
+  /** The number of the next run: asked for while connecting. */
+  #run: Promise<number> | undefined
   /** Watchers end with us. */
   #closed = new AbortController()
   readonly #closing = new Set<Promise<void>>()
@@ -88,7 +90,16 @@ class RedisRegions implements RegionPublisher {
     // The first answer tells whether the server takes us. A Cluster has answered already, and whichever node is asked now
     // may be the one that does not answer.
     const commands = this.#target.isCluster ? [] : [{ key, name: 'EXISTS', args: [key] }]
-    await this.#ask(commands, { address: this.address, what: 'connect to regions', keys: [key] })
+    const asked = this.#ask(commands, { address: this.address, what: 'connect to regions', keys: [key] })
+    // in the same flight, so that the first publish is one; whoever may only read does without
+    if (this.#run === undefined) {
+      this.#run = this.#increment()
+      this.#run.catch(() => {
+        this.#run = undefined
+      })
+    }
+    await asked
+    if (!this.#target.isCluster) await this.#run.catch(() => undefined)
   }
 
   async persist(snapshot: Outgoing, signal: AbortSignal): Promise<Delivery> {
@@ -125,7 +136,13 @@ class RedisRegions implements RegionPublisher {
     return standing
   }
 
-  async nextRun(): Promise<number> {
+  nextRun(): Promise<number> {
+    const run = this.#run ?? this.#increment()
+    this.#run = undefined
+    return run
+  }
+
+  async #increment(): Promise<number> {
     const key = runsKey(this.#options.prefix)
     const doing: Doing = { address: this.address, what: 'get the number of a run', keys: [key] }
     const [answer] = await this.#ask([{ key, name: 'INCR', args: [key] }], doing, undefined, true)
@@ -195,6 +212,7 @@ class RedisRegions implements RegionPublisher {
 
   async close(): Promise<void> {
     this.#closed.abort(new Error('the publisher was closed'))
+    this.#run = undefined
     this.#closed = new AbortController()
     await Promise.all([this.#connection.close(), ...this.#closing])
   }

@@ -185,11 +185,6 @@ export function parseStamp(text: string): Stamp {
   return { incarnation, epoch, commit, ordinal }
 }
 
-/** Below 0: `a` is before `b`. */
-export function compareStamps(a: Stamp, b: Stamp): number {
-  return a.incarnation - b.incarnation || a.epoch - b.epoch || a.commit - b.commit || a.ordinal - b.ordinal
-}
-
 /** Keys and arguments of `persistScript`, in its order. */
 export function persistArguments(
   keys: RegionKeys,
