@@ -129,6 +129,8 @@ export interface RegionOffered {
   readonly type: 'region.offered'
   readonly region: string
   readonly snapshots: number
+  /** By a look that has just had an answer: whatever kept the region from being delivered may be over. */
+  readonly found?: boolean | undefined
 }
 
 export type OutboxEvent =
@@ -160,7 +162,7 @@ export type DeliveryEvent =
     }
 
 export type RegionEvent =
-  | { readonly type: 'offer'; readonly snapshots: number }
+  | { readonly type: 'offer'; readonly snapshots: number; readonly found?: boolean | undefined }
   | DeliveryEvent
   | { readonly type: 'halt' }
   | { readonly type: 'cut' }

@@ -30,7 +30,7 @@ const setupPublisher = setup({
   actions: {
     offer: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'region.offered') return
-      const { region, snapshots } = event
+      const { region, snapshots, found } = event
       if (!context.regions.includes(region)) {
         enqueue.spawnChild('region', { id: actorOf(region), input: { region, limits: context.limits } })
         enqueue.assign({
@@ -38,7 +38,7 @@ const setupPublisher = setup({
           unparked: [...context.unparked, region],
         })
       }
-      enqueue.sendTo(actorOf(region), { type: 'offer', snapshots })
+      enqueue.sendTo(actorOf(region), { type: 'offer', snapshots, found })
     }),
     haltRegions: enqueueActions(({ context, enqueue }) => {
       for (const region of context.regions) enqueue.sendTo(actorOf(region), { type: 'halt' })

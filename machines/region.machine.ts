@@ -41,6 +41,7 @@ const setupRegion = setup({
     waiting: ({ context }) => context.waiting > 0,
     permanent: ({ event }) => event.type === 'delivery.failed' && event.permanent,
     refused: ({ context }) => context.permanent,
+    found: ({ event }) => event.type === 'offer' && event.found === true,
     lastAttempt: ({ context }) => context.failures + 1 >= context.limits.attempts,
   },
   actions: {
@@ -74,7 +75,10 @@ const setupRegion = setup({
     recordCrash: assign({ error: ({ event }) => ('error' in event ? event.error : null) }),
     /** Another snapshot may be a sound one; one that only comes back from its quarantine has a single try. */
     recordFresh: assign({ failures: 0 }),
-    recordProbe: assign({ failures: ({ context }) => Math.max(0, context.limits.attempts - 1) }),
+    recordProbe: assign({
+      failures: ({ context }) => Math.max(0, context.limits.attempts - 1),
+      retryInMs: 0,
+    }),
     tellDelivered: sendParent(({ context: { region, taken } }: { context: RegionFacts }) => ({
       type: 'region.settled',
       region,
@@ -200,6 +204,17 @@ export const regionMachine = setupRegion.createMachine({
         { guard: and(['waiting', 'refused']), target: 'persisting', actions: 'recordFresh' },
         { guard: and(['waiting', not('refused')]), actions: ['tellUndelivered', 'dropAll'] },
       ],
+      on: {
+        offer: [
+          {
+            guard: and(['found', not('refused')]),
+            // not at once: an answer of what was cut may stand in line
+            target: 'backingOff',
+            actions: ['recordOffer', 'recordProbe'],
+          },
+          { actions: 'recordOffer' },
+        ],
+      },
       after: { probeIn: { target: 'persisting', actions: 'recordProbe' } },
     },
     settling: {

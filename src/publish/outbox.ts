@@ -147,7 +147,7 @@ export class Outbox {
         if (isShown) continue
         if (!isThere) this.#shown.delete(region)
         this.#say({ type: 'publish.offered', snapshots: 1 })
-        this.#say({ type: 'region.offered', region, snapshots: 1 })
+        this.#say({ type: 'region.offered', region, snapshots: 1, found: shown !== undefined })
       }
     } catch (error) {
       if (!this.#isOver) {

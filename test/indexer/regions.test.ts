@@ -336,3 +336,20 @@ test.each([
   expect(error.walk((each) => (each as { code?: string }).code === code)).toBeDefined()
   expect(error.message).toMatch(/regions:|Give|Publish|JSON/)
 })
+
+test('H77: a quarantined region is delivered as soon as a look finds the server again', async () => {
+  await using world = await createWorld()
+  const inner = memoryRegions({ ...quick, attempts: 1, probeMs: 1_000_000 })
+  const { regions, gates } = gatedRegions(inner)
+  gates.persist.fail(new RetryableError('DOWN', 'down'))
+  const { chain, indexer, events, block } = forking(world, regions)
+  chain.append([block(1)])
+  const running = indexer.run()
+  await events.until('region.health', ({ health }) => health === 'quarantined')
+  // as after every reconnection
+  inner.empty()
+  await events.until('region.health', ({ health }) => health === 'ok')
+  expect(await shown(inner)).toEqual({ north: { at: 1, item: 1 } })
+  chain.end()
+  expect(await running).toMatchObject({ status: 'finished', regions: { north: { health: 'ok' } } })
+})

@@ -61,6 +61,7 @@ function* parentSays({ world }: RegionState): Generator<ModelEvent> {
   for (let snapshots = 1; snapshots <= Math.min(2, world.offersLeft); snapshots++) {
     yield { type: 'offer', snapshots }
   }
+  if (world.offersLeft > 0) yield { type: 'offer', snapshots: 1, found: true }
   yield { type: 'halt' }
   yield { type: 'cut' }
 }
@@ -169,10 +170,10 @@ export function checkRegionEdge(edge: Edge<DeliveryWorld>): void {
     hold(step.commands.length === 0 && place === wasPlace, 'what was cut is heard all the same')
   }
   if (event.type === 'offer' && wasPlace === 'quarantined') {
-    const isTried = step.commands.some(({ type }) => type === 'deliver')
+    const isTried = step.commands.some(({ type }) => type === 'deliver') || place === 'backingOff'
     hold(
-      isTried === regionFacts(before).permanent,
-      'in quarantine: tried if another was refused, or else settled',
+      isTried === (regionFacts(before).permanent || event['found'] === true),
+      'in quarantine: tried if another was refused or the server was found, or else settled',
     )
     hold(isTried || facts.waiting === 0, 'I13: in quarantine an offer is waited for')
   }

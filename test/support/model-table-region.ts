@@ -109,6 +109,11 @@ export const regionTable: RegionTable = {
         offer: [
           { when: 'it cannot be reached: settled', to: 'stays' },
           { when: 'another was refused: tried at once', facts: permanent, to: 'persisting.reading' },
+          {
+            when: 'a look has reached the server: tried after no pause',
+            event: { found: true },
+            to: 'backingOff',
+          },
         ],
       },
       delivery: { sent: _, done: _, failed: _, breaks: 'broken' },
