@@ -33,14 +33,14 @@ export class Board {
     return [...this.#lines.keys()]
   }
 
-  /** A stored snapshot, and whether readers see it. */
-  found(region: string, checkpoint: number, isDelivered: boolean): void {
+  /** A stored snapshot, and whether readers see it. One of an earlier run was confirmed when it was committed, or later. */
+  found(region: string, checkpoint: number, isDelivered: boolean, committedAt: Date): void {
     const line = this.#line(region)
     line.committed = checkpoint
     line.undelivered = isDelivered ? 0 : Math.max(1, line.undelivered)
     if (isDelivered) {
       line.delivered = checkpoint
-      line.confirmedAt ??= Date.now()
+      line.confirmedAt ??= committedAt.getTime()
     }
     this.#tell(region, line)
   }

@@ -51,6 +51,8 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
           if (current !== mine) return
           const { status, bytes } = made
           const told = { region, status, ms: performance.now() - began, bytes, attempts: attempt }
+          // a later one of ours stands there: a run before has delivered this one, and could not mark it any more
+          if (status === 'stale' && outgoing !== waiting.at(-1)!.outgoing) continue
           if (status === 'stale') {
             await confirm()
             if (current !== mine) return

@@ -49,6 +49,14 @@ const rules: readonly Rule[] = [
     advice: 'Correct the number of the database in the URL; a Redis Cluster has 0 only',
   },
   {
+    matches:
+      /self[- ]signed certificate|unable to (verify|get)[^.]*certificate|certificate has expired|altnames|wrong version number|packet length too long/i,
+    type: ConfigurationError,
+    code: 'REDIS_TLS',
+    advice:
+      'Give the CA that signed its certificate (`redis: { tls: { ca } }`), and rediss:// for a server with TLS only',
+  },
+  {
     matches: /cluster support disabled/,
     type: ConfigurationError,
     code: 'INVALID_OPTIONS',
@@ -93,7 +101,8 @@ const rules: readonly Rule[] = [
 export function redisFailure(thrown: unknown, doing: Doing): TailraceError {
   if (thrown instanceof TailraceError) return thrown
   const cause = reasonOf(thrown)
-  const said = messageOf(cause)
+  // Redis ends some of its sentences, and a full stop follows here
+  const said = messageOf(cause).replace(/\.+$/, '')
   const facts = { cause, phase: doing.phase ?? ('publish' as const), key: doing.keys?.[0] }
   const ours = scriptFailure(said, doing, facts)
   if (ours !== undefined) return ours

@@ -4,6 +4,7 @@
  * delivered is what is durable, whatever happened in between (I13, H59).
  */
 import type { OutboxEvent } from '../../machines/events.ts'
+import { timerMs } from '../../machines/limits.ts'
 import type { StoredSnapshot, StoreSession } from '../commit/store.ts'
 import { asTailraceError, messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -46,7 +47,7 @@ export class Outbox {
     void this.#answerLook()
     // a server that was emptied says nothing of it, and one that comes back may be another (H77)
     const again = () => void this.look()
-    const timer = setInterval(again, this.#parts.publisher.settings.probeMs)
+    const timer = setInterval(again, timerMs(this.#parts.publisher.settings.probeMs))
     timer.unref()
     const unheard = this.#parts.publisher.onReconnect(again)
     this.#close = () => {
@@ -139,11 +140,11 @@ export class Outbox {
         log.warn('what readers see is not known', { address: publisher.address, error: messageOf(error) })
         return undefined
       })
-      for (const { region, stamp, checkpoint, isDelivered } of rows) {
+      for (const { region, stamp, checkpoint, isDelivered, committedAt } of rows) {
         const there = shown?.get(region)
         const isThere = shown === undefined || isAtLeast(there?.stamp, stamp)
         const isShown = isThere && (isDelivered || isAtLeast(this.#shown.get(region), stamp))
-        if (board.isNewest(region, checkpoint)) board.found(region, checkpoint, isShown)
+        if (board.isNewest(region, checkpoint)) board.found(region, checkpoint, isShown, committedAt)
         if (isShown) continue
         if (!isThere) this.#shown.delete(region)
         this.#say({ type: 'publish.offered', snapshots: 1 })

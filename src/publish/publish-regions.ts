@@ -47,6 +47,8 @@ export interface PublishSummary {
   readonly replayed: number
   readonly stale: number
   readonly failed: number
+  /** Of a dry run. */
+  readonly planned: number
   readonly bytes: number
   readonly ms: number
   /**
@@ -215,7 +217,7 @@ function callOf(publisher: RegionPublisher): () => Promise<Omit<Outgoing['stamp'
   const uses = usesOf(publisher)
   const commit = ++uses.calls
   return async () => {
-    uses.run ??= publisher.nextRun()
+    uses.run ??= nextRun(publisher)
     try {
       return { incarnation: 0, epoch: await uses.run, commit }
     } catch (error) {
@@ -223,6 +225,12 @@ function callOf(publisher: RegionPublisher): () => Promise<Omit<Outgoing['stamp'
       throw error
     }
   }
+}
+
+/** What keeps us from connecting is told as that. */
+async function nextRun(publisher: RegionPublisher): Promise<number> {
+  if (!publisher.isConnected) await publisher.connect()
+  return publisher.nextRun()
 }
 
 function check(snapshots: readonly RegionPublication[]): void {
@@ -261,6 +269,7 @@ function summaryOf(results: Readonly<Record<string, RegionResult>>, ms: number):
     replayed: count('replayed'),
     stale: count('stale'),
     failed: count('failed'),
+    planned: count('planned'),
     bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
     ms,
     exitCode: exitCodeOf(all),

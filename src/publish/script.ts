@@ -84,6 +84,21 @@ if not wasEmpty then
   if there[4] ~= writer then return redis.error_reply('TAILRACE_FOREIGN ' .. there[4]) end
 end
 
+-- a user who may run some of what follows and not all of it would leave it half done; Redis 7 can be asked
+if redis.acl_check_cmd then
+  local needed = {
+    { 'HSET', latest, 'id', '' }, { 'PEXPIRE', latest, 1 }, { 'HSET', bodies, 'id', '' }, { 'HDEL', bodies, 'id' },
+    { 'ZADD', index, 0, 'id' }, { 'ZREM', index, 'id' }, { 'ZCARD', index }, { 'ZSCORE', index, 'id' },
+    { 'ZREVRANGE', index, 0, 0 }, { 'ZRANGE', index, 0, 0 }, { 'ZRANGEBYSCORE', index, 0, 0 },
+    { 'DEL', index }, { 'XADD', events, '*', 'id', '' }, { 'PTTL', latest }, { 'TIME' },
+  }
+  for _, command in ipairs(needed) do
+    if not redis.acl_check_cmd(unpack(command)) then
+      return redis.error_reply('NOPERM this user has no permissions to run the ' .. command[1] .. ' command on it')
+    end
+  end
+end
+
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local function text(number) return string.format('%.0f', number) end

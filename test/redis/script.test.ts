@@ -318,3 +318,20 @@ check('H52: arguments that make no sense are refused by the script itself', asyn
   expect(await client.exists(...keys)).toBe(0)
   expect(await client.eval(persistScript.lua, 4, ...keys, ...sound)).toEqual(['persisted', 1, 3])
 })
+
+check('H52: a user who may run some of the commands and not all changes nothing', async (context) => {
+  const { port } = new URL(typeof redis === 'string' ? '' : redis.url)
+  const [, version = ''] = /redis_version:(\S+)/.exec(await client.info('server')) ?? []
+  if (Number.parseInt(version) < 7) return context.skip(`Redis ${version} cannot be asked what a user may`)
+  for (const command of ['xadd', 'hdel', 'zadd', 'zcard', 'zrevrange', 'zrangebyscore', 'pexpire']) {
+    const user = `user-${randomUUID()}`
+    await client.acl('SETUSER', user, 'on', '>secret', '~*', '+@all', `-${command}`)
+    const publisher = redisRegions({ url: `redis://${user}:secret@127.0.0.1:${port}`, prefix })
+    publishers.push(publisher)
+    await expect(persist(publisher, snapshot(region, 1, { oil: 1 }))).rejects.toMatchObject({
+      code: 'REDIS_NOT_PERMITTED',
+    })
+    expect(await client.keys(`${prefix}:*{*`)).toEqual([])
+    await client.acl('DELUSER', user)
+  }
+})

@@ -42,7 +42,7 @@ export function importsOf(file: string): Import[] {
 export function titlesOf(file: string): string[] {
   if (!file.endsWith('.test.ts')) return []
   const found = codeOf(file).matchAll(
-    /\b(?:test|it|describe)(?:\.\w+)*(?:\([^()]*\))?\(\s*(?:'((?:[^'\\]|\\.)*)'|`((?:[^`\\]|\\.)*)`|"((?:[^"\\]|\\.)*)")/g,
+    /\b(?:test|it|describe|check)(?:\.\w+)*(?:\([^()]*\))?\(\s*(?:'((?:[^'\\]|\\.)*)'|`((?:[^`\\]|\\.)*)`|"((?:[^"\\]|\\.)*)")/g,
   )
   return [...found].map(([, single, template, double]) => single ?? template ?? double ?? '')
 }
