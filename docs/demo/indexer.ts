@@ -1,14 +1,24 @@
 /** The indexer itself: everything that a user of tailrace writes, beside the tables. */
 import { zeroAddress } from 'viem'
-import { createIndexer, keyed, type Block, type Db, type Indexer, type Store } from 'tailrace'
+import {
+  createIndexer,
+  keyed,
+  type Block,
+  type Db,
+  type Indexer,
+  type RegionPublisher,
+  type Store,
+} from 'tailrace'
 import { evmSource } from 'tailrace/evm'
 import { erc20Abi, type Chain } from './chain.ts'
-import { account, allowance, approvalEvent, transferEvent } from './schema.ts'
+import { bringForward, deskOf, publishDesks } from './desks.ts'
+import { account, allowance, approvalEvent, desk, transferEvent } from './schema.ts'
 
 export const pipelineName = 'erc20-demo'
 
 const tables = {
   account,
+  desk,
   allowance: keyed(allowance, 'owner', 'spender'),
   transferEvent,
   approvalEvent,
@@ -18,6 +28,7 @@ const tables = {
 export function erc20Indexer(
   chain: Chain,
   store: Store,
+  regions: RegionPublisher,
   handled: (block: Block, checkpoint: bigint) => void,
 ): Indexer {
   return createIndexer({
@@ -44,10 +55,14 @@ export function erc20Indexer(
         db.approvalEvent.insert({ id, ...at(block), owner, spender, amount: value })
       },
     },
-    handleBlock(block, { preloading, checkpoint }) {
-      if (!preloading) handled(block, checkpoint)
+    async handleBlock(block, context) {
+      const transfers = block.items.flatMap((item) => (item.type === 'token.Transfer' ? [item.args] : []))
+      await bringForward(transfers, context)
+      await publishDesks(block, chain.head, context)
+      if (!context.preloading) handled(block, context.checkpoint)
     },
     store,
+    regions,
     // Far smaller than one would choose for speed: many batches and many commits, so that there is something to see.
     limits: { batchItems: 400, groupLatencyMs: 120 },
   })
@@ -56,7 +71,7 @@ export function erc20Indexer(
 /** Reads through whatever is staged, so that it never waits for the commit of an earlier batch. */
 async function move(db: Db<typeof tables>, address: string, amount: bigint): Promise<void> {
   const found = await db.account.get(address)
-  db.account.set({ address, balance: (found?.balance ?? 0n) + amount })
+  db.account.set({ address, desk: deskOf(address), balance: (found?.balance ?? 0n) + amount })
 }
 
 function at(block: { readonly number: number; readonly timestamp?: number | undefined }) {

@@ -1,13 +1,15 @@
 /**
  * `npm run demo`: a real chain with a real ERC-20, indexed into a real Postgres while it grows and reorganises; then
- * every balance is compared with the chain's own. Exits with 0 only when all of it agrees.
+ * every balance is compared with the chain's own, and every region with the rows. Exits with 0 only when all of it agrees.
  *
  *   DATABASE_URL               your Postgres instead of one from npm (schema `tailrace_demo` is dropped and made anew)
+ *   REDIS_URL                  your Redis instead of a server found in PATH (keys `tailrace-demo:*`, for an hour)
  *   RPC_URL, TOKEN_ADDRESS     your chain and token instead of one made here
  *   FROM_BLOCK, TO_BLOCK       the range of it; by default 200 blocks that are settled
  */
 import { exitCode } from 'tailrace'
 import { postgres } from 'tailrace/postgres'
+import { Board } from './board.ts'
 import { makeChain, openChain, type Chain } from './chain.ts'
 import { embeddedDatabase, givenDatabase, slowReader } from './database.ts'
 import { erc20Indexer } from './indexer.ts'
@@ -15,6 +17,7 @@ import { Interrupted, Interrupts } from './interrupts.ts'
 import { Lanes } from './lanes.ts'
 import { Live, liveBlocks } from './live.ts'
 import { Progress } from './progress.ts'
+import { givenRedis, ownRedis } from './publisher.ts'
 import { reportChecks, reportOutcome, reportReorgs, reportStalls } from './report.ts'
 import { bar, bold, count, cyan, fact, liveLine, red, say } from './terminal.ts'
 import { verify } from './verify.ts'
@@ -23,9 +26,11 @@ const env = (name: string): string | undefined => process.env[name] || undefined
 
 async function main(interrupts: Interrupts): Promise<number> {
   say()
-  say(`  ${bold('tailrace')}  ERC-20 balances, allowances and events → Postgres`)
+  say(`  ${bold('tailrace')}  ERC-20 balances, allowances and events → Postgres; a snapshot a desk → Redis`)
   say()
 
+  const redisUrl = env('REDIS_URL')
+  await using publishing = redisUrl === undefined ? await ownRedis() : await givenRedis(redisUrl)
   await using chain = await chainFor(interrupts.signal)
   fact('chain', chain.description)
   const next = chain.live === undefined ? '' : `, and the next ${liveBlocks} as they come`
@@ -34,12 +39,14 @@ async function main(interrupts: Interrupts): Promise<number> {
   await using database =
     databaseUrl === undefined ? await embeddedDatabase() : await givenDatabase(databaseUrl)
   fact('store', database.description)
+  fact('regions', publishing.description)
   say()
 
   const progress = new Progress(chain.fromBlock, chain.toBlock)
   const lanes = new Lanes()
+  const board = new Board()
   const store = postgres({ connectionString: database.connectionString, createTables: true })
-  const indexer = erc20Indexer(chain, store, (block, checkpoint) => {
+  const indexer = erc20Indexer(chain, store, publishing.publisher, (block, checkpoint) => {
     progress.reached(block.number)
     live?.handled(block, checkpoint)
   })
@@ -54,6 +61,7 @@ async function main(interrupts: Interrupts): Promise<number> {
     })
   progress.follow(indexer)
   lanes.follow(indexer)
+  board.follow(indexer)
   interrupts.onSecond(() => void indexer.abort('interrupted twice'))
 
   const stopping = new AbortController()
@@ -75,11 +83,14 @@ async function main(interrupts: Interrupts): Promise<number> {
   lanes.print()
   reportStalls(backlog)
   reportReorgs(live?.reorgs ?? [])
+  board.print(outcome)
 
   const began = performance.now()
-  const verification = await verify(chain, database.connectionString, outcome.status === 'finished')
+  const isComplete = outcome.status === 'finished'
+  const verification = await verify(chain, database.connectionString, publishing.publisher, isComplete)
   const isSound = reportChecks(verification, performance.now() - began)
   if (database.remains !== undefined) fact('left', database.remains)
+  if (publishing.remains !== undefined) fact('left', publishing.remains)
   say()
   return isSound ? exitCode(outcome) : 1
 }

@@ -56,7 +56,7 @@ export class Progress {
   }
 
   #draw(indexer: Indexer, elapsedMs: number): string {
-    const { processed, committed, stagedBytes, stalls } = indexer.status()
+    const { processed, committed, stagedBytes, stalls, regions } = indexer.status()
     // a checkpoint a block: what lies between the two frontiers is handled and not yet durable
     const staged = Math.min(this.#handled, Number(processed - committed))
     const frontiers = [
@@ -71,6 +71,7 @@ export class Progress {
       `${count((this.#items / elapsedMs) * 1_000)} items/s`,
       `overlap ${percent(stalls.overlapRatio)}`,
       `staged ${bytes(stagedBytes)}`,
+      `regions ${Object.values(regions).filter(({ health }) => health === 'ok').length} ok`,
       this.note ?? left,
     ].join(dim(' · '))
   }

@@ -16,9 +16,18 @@ const event = () => ({
   amount: uint256().notNull(),
 })
 
-export const account = demo.table('account', {
-  address: text().primaryKey(),
-  balance: uint256().notNull(),
+export const account = demo.table(
+  'account',
+  { address: text().primaryKey(), desk: integer().notNull(), balance: uint256().notNull() },
+  (table) => [index().on(table.desk)],
+)
+
+/** What is known of a desk without looking at its accounts. */
+export const desk = demo.table('desk', {
+  id: integer().primaryKey(),
+  held: uint256().notNull(),
+  sent: integer().notNull(),
+  received: integer().notNull(),
 })
 
 export const allowance = demo.table(

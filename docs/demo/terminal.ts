@@ -58,7 +58,7 @@ export function liveLine(draw: () => string): { end(then: 'keep' | 'erase'): voi
 
 /** Up to three parts of one bar, each with its own colour; `of` is its whole length. */
 export function bar(parts: readonly { readonly value: number; readonly paint: Paint }[], of: number): string {
-  const width = Math.max(6, Math.min(24, (process.stdout.columns ?? 120) - 82))
+  const width = Math.max(6, Math.min(24, (process.stdout.columns ?? 120) - 97))
   let drawn = ''
   let used = 0
   let sum = 0

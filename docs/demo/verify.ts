@@ -1,13 +1,15 @@
 /**
  * Compares everything that was indexed with what the chain itself says. Neither side goes through tailrace: rows are
- * read with drizzle, the contract is asked with viem.
+ * read with drizzle, the contract is asked with viem. What the regions show is compared with the rows.
  */
 import { max } from 'drizzle-orm'
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
+import type { RegionPublisher } from 'tailrace'
 import type { Chain } from './chain.ts'
 import { Contract, eventLine } from './contract.ts'
 import { account, allowance, approvalEvent, transferEvent } from './schema.ts'
+import { checkDesks } from './verify-desks.ts'
 
 export interface Check {
   readonly what: string
@@ -28,6 +30,7 @@ export interface Verification {
 export async function verify(
   chain: Chain,
   connectionString: string,
+  regions: RegionPublisher,
   isComplete: boolean,
 ): Promise<Verification> {
   const pool = new pg.Pool({ connectionString })
@@ -40,6 +43,7 @@ export async function verify(
     if (chain.live !== undefined) {
       checks.push(await checkSupply(db, contract), ...(await checkEvents(db, contract)))
     }
+    checks.push(await checkDesks(db, regions, isComplete ? block : undefined))
     return { block, checks }
   } finally {
     await pool.end()
