@@ -28,12 +28,13 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
     let began = 0
     let current: { readonly abort: AbortController; readonly attempt: number } | undefined
 
-    const failed = (error: TailraceError, attempt: number) => {
+    const failed = (error: TailraceError, attempt: number, overtaken?: Row) => {
       const isQuarantined = !(error instanceof RetryableError) || attempt >= input.limits.attempts
       parts().failed(region, error, isQuarantined)
       if (!isQuarantined) return
       const ms = performance.now() - began
-      parts().settled({ region, status: 'failed', ms, bytes: 0, attempts: attempt, error }, undefined)
+      const status = overtaken === undefined ? 'failed' : 'stale'
+      parts().settled({ region, status, ms, bytes: 0, attempts: attempt, error }, overtaken)
     }
 
     const deliver = async (attempt: number) => {
@@ -42,6 +43,7 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
       if (attempt === 1) began = performance.now()
       const { publisher, toDeliver, attempting, confirm, delivered, settled } = parts()
       attempting(region, attempt)
+      let overtaken: Row | undefined
       try {
         const waiting = await toDeliver(region)
         if (current !== mine) return
@@ -50,18 +52,16 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
           const made = await publisher.persist(outgoing, mine.abort.signal)
           if (current !== mine) return
           const { status, bytes } = made
-          const told = { region, status, ms: performance.now() - began, bytes, attempts: attempt }
           // a later one of ours stands there: a run before has delivered this one, and could not mark it any more
           if (status === 'stale' && outgoing !== waiting.at(-1)!.outgoing) continue
           if (status === 'stale') {
             await confirm()
             if (current !== mine) return
-            const error = stale(outgoing, publisher)
-            settled({ ...told, error }, row)
-            throw error
+            overtaken = row
+            throw stale(outgoing, publisher)
           }
           delivered(row, made)
-          settled(told, row)
+          settled({ region, status, ms: performance.now() - began, bytes, attempts: attempt }, row)
         }
         current = undefined
         say({ type: 'delivery.done' })
@@ -69,7 +69,7 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
         if (current !== mine) return
         current = undefined
         const error = asTailraceError(cause, 'INTERNAL', `Region '${region}': ${messageOf(cause)}`)
-        failed(error, attempt)
+        failed(error, attempt, overtaken)
         const permanent = !(error instanceof RetryableError)
         say({ type: 'delivery.failed', error, permanent, retryInMs: pauseMs(attempt, publisher.settings) })
       }

@@ -353,3 +353,19 @@ test('H77: a quarantined region is delivered as soon as a look finds the server 
   chain.end()
   expect(await running).toMatchObject({ status: 'finished', regions: { north: { health: 'ok' } } })
 })
+
+test('a stamp from elsewhere that nobody can reach: the rightful owner is told, once, and the run goes on', async () => {
+  await using world = await createWorld()
+  const regions = memoryRegions({ deliver: 'newest' })
+  const stamp = { incarnation: 2 ** 50, epoch: 1, commit: 1, ordinal: 0 }
+  const { signal } = new AbortController()
+  await regions.persist({ region: 'north', id: 'far', stamp, body: '"far"', hash: 'h', writer: 'p' }, signal)
+  const indexer = pipeline(world, regions, { limits: { batchItems: 6 } })
+  const events = watch(indexer)
+  expect(await indexer.run()).toMatchObject({
+    status: 'finished',
+    regions: { north: { health: 'quarantined', error: { code: 'REGION_STALE' } }, south: { health: 'ok' } },
+  })
+  const ofNorth = events.of('region.settled').filter(({ region }) => region === 'north')
+  expect(ofNorth).toMatchObject([{ status: 'stale', checkpoint: 6n }])
+})
