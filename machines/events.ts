@@ -149,8 +149,8 @@ export type PublisherEvent =
   | { readonly type: 'cut' }
 
 export type DeliveryEvent =
-  /** Its rows are read; they are on the wire. */
-  | { readonly type: 'delivery.sent' }
+  /** Its rows are read. Before each snapshot of an attempt. `progress`: this attempt has delivered one already. */
+  | { readonly type: 'delivery.sent'; readonly progress?: boolean | undefined }
   /** Everything that its region had when it was told to deliver is in Redis. */
   | { readonly type: 'delivery.done' }
   | {
@@ -182,6 +182,8 @@ export type DeliveryCommand =
   | { readonly type: 'deliver'; readonly attempt: number }
   /** Give it up; there is no answer. */
   | { readonly type: 'cut' }
+  /** The run ends: what was not begun is not to be. There is no answer. */
+  | { readonly type: 'stop' }
 export type WireCommand =
   /** Send the first `batches` batches of the frozen group that have not landed. */
   | { readonly type: 'write'; readonly batches: number }

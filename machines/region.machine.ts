@@ -55,6 +55,10 @@ const setupRegion = setup({
       attempt: context.failures + 1,
     })),
     cutDelivery: sendTo('delivery', { type: 'cut' }),
+    stopDelivery: sendTo('delivery', { type: 'stop' }),
+    recordProgress: assign(({ event }) =>
+      event.type === 'delivery.sent' && event.progress === true ? { failures: 0 } : {},
+    ),
     recordDone: assign({ failures: 0, error: null, permanent: false }),
     recordFailure: assign(({ context, event }) =>
       event.type === 'delivery.failed'
@@ -180,6 +184,7 @@ export const regionMachine = setupRegion.createMachine({
         },
         sending: {
           description: 'one script, one round trip',
+          on: { 'delivery.sent': { target: 'sending', reenter: true, actions: 'recordProgress' } },
           after: {
             attemptDeadline: [
               {
@@ -222,6 +227,7 @@ export const regionMachine = setupRegion.createMachine({
       on: {
         'delivery.done': { target: 'parked', actions: ['recordDone', 'tellDelivered', 'dropTaken'] },
         'delivery.failed': { target: 'parked', actions: 'recordFailure' },
+        'delivery.sent': { target: 'parked', actions: 'stopDelivery' },
         cut: { target: 'parked', actions: 'cutDelivery' },
         // told again: not a reason to leave what is on the wire
         halt: {},

@@ -62,7 +62,7 @@ export const restoreSnapshots = `
 // ── outside: rows as text ───────────────────────────────────────────────────────────────────────────────────
 
 const columns =
-  'r.region, r.id, r.checkpoint, r.seq, r.epoch, r.commit_number, r.ordinal, r.delivered_at IS NOT NULL, extract(epoch FROM r.committed_at) * 1000'
+  'r.region, r.id, r.checkpoint, r.seq, r.epoch, r.commit_number, r.ordinal, r.delivered_at IS NOT NULL, extract(epoch FROM r.committed_at) * 1000, count(*) FILTER (WHERE r.delivered_at IS NULL) OVER (PARTITION BY r.region)'
 
 /** $1 text pipeline. The current snapshot of each region. */
 export const readRegions = `

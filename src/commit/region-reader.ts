@@ -26,7 +26,7 @@ export function regionReader(query: QueryText, pipeline: string, incarnation: nu
     }
   }
   const rowOf = (values: readonly (string | null)[]): RegionRow => {
-    const [region, id, checkpoint, seq, epoch, commit, ordinal, isDelivered, at] = values
+    const [region, id, checkpoint, seq, epoch, commit, ordinal, isDelivered, at, undelivered] = values
     return {
       region: region!,
       id: id!,
@@ -34,6 +34,7 @@ export function regionReader(query: QueryText, pipeline: string, incarnation: nu
       seq: Number(seq),
       stamp: { incarnation, epoch: Number(epoch), commit: Number(commit), ordinal: Number(ordinal) },
       isDelivered: isDelivered === 't',
+      undelivered: Number(undelivered),
       committedAt: new Date(Number(at)),
     }
   }
@@ -43,7 +44,7 @@ export function regionReader(query: QueryText, pipeline: string, incarnation: nu
     },
     async snapshots(regions, deliver) {
       const rows = await read(readSnapshots[deliver], [name, bytesOf(textArrayParameter(regions))])
-      return rows.map((values) => ({ ...rowOf(values), body: values[9] ?? null }))
+      return rows.map((values) => ({ ...rowOf(values), body: values[10] ?? null }))
     },
   }
 }

@@ -83,6 +83,8 @@ export interface RegionRow {
   readonly seq: number
   readonly stamp: Stamp
   readonly isDelivered: boolean
+  /** Of its region, how many are not delivered; where only the newest counts, some may have been passed over. */
+  readonly undelivered: number
   /** When its commit, or the rollback that brought it back, was written; by the database's clock. */
   readonly committedAt: Date
 }

@@ -1,9 +1,12 @@
 /** How the regions stand: one line each, kept up to date by whoever delivers. */
+import type { RegionRow } from '../commit/store.ts'
 import type { TailraceError } from '../errors.ts'
 import type { RegionHealth, RegionStatus } from '../regions.ts'
 import type { PublisherSettings } from './port.ts'
 
 interface Line {
+  /** What is stored has been told: by a look, or by every commit since. */
+  isKnown: boolean
   delivered: number | undefined
   committed: number | undefined
   confirmedAt: number | undefined
@@ -33,29 +36,39 @@ export class Board {
     return [...this.#lines.keys()]
   }
 
-  /** A stored snapshot, and whether readers see it. One of an earlier run was confirmed when it was committed, or later. */
-  found(region: string, checkpoint: number, isDelivered: boolean, committedAt: Date): void {
+  /** What is stored, and whether readers see it; of an earlier run, it was confirmed when it was committed, or later. */
+  found({ region, checkpoint, undelivered, committedAt }: RegionRow, isShown: boolean): void {
     const line = this.#line(region)
-    line.committed = checkpoint
-    line.undelivered = isDelivered ? 0 : Math.max(1, line.undelivered)
-    if (isDelivered) {
+    if (!line.isKnown) {
+      line.isKnown = true
+      line.committed = checkpoint
+      line.undelivered = this.#settings.deliver === 'every' ? undelivered : 0
+    }
+    if ((line.committed ?? 0) > checkpoint) return
+    if (isShown) {
+      // those before it were delivered before it
+      line.undelivered = 0
       line.delivered = checkpoint
       line.confirmedAt ??= committedAt.getTime()
+    } else {
+      line.undelivered = Math.max(1, line.undelivered)
     }
     this.#tell(region, line)
   }
 
   committed(region: string, checkpoint: number): void {
     const line = this.#line(region)
+    line.isKnown = true
     line.committed = checkpoint
     line.undelivered = this.#settings.deliver === 'every' ? line.undelivered + 1 : 1
     this.#tell(region, line)
   }
 
-  /** A rollback: newer ones are nobody's. */
+  /** A rollback: newer ones are nobody's; what is stored now is found by the next look. */
   rolledBack(target: number): void {
     for (const [region, line] of this.#lines) {
       if ((line.committed ?? 0) <= target) continue
+      line.isKnown = false
       line.committed = target
       line.undelivered = 1
       this.#tell(region, line)
@@ -66,14 +79,29 @@ export class Board {
     this.#line(region).attempts = attempt
   }
 
-  /** Readers see it. @param isNewest nothing newer waits */
-  delivered(region: string, checkpoint: number, isNewest: boolean): void {
+  /** What a delivery has found: whatever was counted before, so many it is. */
+  waiting(region: string, snapshots: number): void {
+    const line = this.#line(region)
+    line.undelivered = snapshots
+    this.#tell(region, line)
+  }
+
+  /** Readers see it. */
+  delivered(region: string, checkpoint: number): void {
     const line = this.#line(region)
     line.delivered = checkpoint
     line.confirmedAt = Date.now()
-    line.undelivered = isNewest ? 0 : Math.max(0, line.undelivered - 1)
     line.error = undefined
     line.isQuarantined = false
+    this.passed(region, checkpoint)
+  }
+
+  /** Nothing is to be done about it any more. */
+  passed(region: string, checkpoint: number): void {
+    const line = this.#line(region)
+    const isNewest = (line.committed ?? 0) <= checkpoint
+    if (this.#settings.deliver === 'every') line.undelivered = Math.max(0, line.undelivered - 1)
+    else if (isNewest) line.undelivered = 0
     this.#tell(region, line)
   }
 
@@ -82,11 +110,6 @@ export class Board {
     line.error = error
     line.isQuarantined = isQuarantined
     this.#tell(region, line)
-  }
-
-  /** Whether a newer snapshot than this one is committed. */
-  isNewest(region: string, checkpoint: number): boolean {
-    return (this.#line(region).committed ?? 0) <= checkpoint
   }
 
   read(): Readonly<Record<string, RegionStatus>> {
@@ -125,6 +148,7 @@ export class Board {
     let line = this.#lines.get(region)
     if (line === undefined) {
       line = {
+        isKnown: false,
         delivered: undefined,
         committed: undefined,
         confirmedAt: undefined,

@@ -13,10 +13,14 @@ export interface DeliveryParts<Row> {
   readonly publisher: RegionPublisher
   toDeliver(region: string): Promise<readonly { readonly row: Row; readonly outgoing: Outgoing }[]>
   attempting(region: string, attempt: number): void
+  /** So many are to be delivered by this attempt. */
+  waiting(region: string, snapshots: number): void
   /** Something with a higher stamp is there: whoever has been succeeded is to hear of that, and not of the region. */
   confirm(): Promise<void>
   /** Of each snapshot that readers see now. */
   delivered(row: Row, delivery: Delivery): void
+  /** Of each that a later one of ours has overtaken. */
+  passed(row: Row): void
   failed(region: string, error: TailraceError, isQuarantined: boolean): void
   settled(settled: Omit<RegionSettled, 'checkpoint'>, row: Row | undefined): void
 }
@@ -26,7 +30,7 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
     const { region } = input
     const say = (event: DeliveryEvent) => sendBack(event)
     let began = 0
-    let current: { readonly abort: AbortController; readonly attempt: number } | undefined
+    let current: { readonly abort: AbortController; attempt: number } | undefined
 
     const failed = (error: TailraceError, attempt: number, overtaken?: Row) => {
       const isQuarantined = !(error instanceof RetryableError) || attempt >= input.limits.attempts
@@ -41,25 +45,34 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
       const mine = { abort: new AbortController(), attempt }
       current = mine
       if (attempt === 1) began = performance.now()
-      const { publisher, toDeliver, attempting, confirm, delivered, settled } = parts()
+      const { publisher, toDeliver, attempting, confirm, delivered, passed, settled } = parts()
       attempting(region, attempt)
       let overtaken: Row | undefined
       try {
         const waiting = await toDeliver(region)
         if (current !== mine) return
-        say({ type: 'delivery.sent' })
+        parts().waiting(region, waiting.length)
+        let progress = false
         for (const { row, outgoing } of waiting) {
+          // each has a deadline of its own; whoever ends the run by now lets none begin any more (I7)
+          say({ type: 'delivery.sent', progress })
+          if (current !== mine) return
           const made = await publisher.persist(outgoing, mine.abort.signal)
           if (current !== mine) return
           const { status, bytes } = made
           // a later one of ours stands there: a run before has delivered this one, and could not mark it any more
-          if (status === 'stale' && outgoing !== waiting.at(-1)!.outgoing) continue
+          if (status === 'stale' && outgoing !== waiting.at(-1)!.outgoing) {
+            passed(row)
+            continue
+          }
           if (status === 'stale') {
             await confirm()
             if (current !== mine) return
             overtaken = row
             throw stale(outgoing, publisher)
           }
+          progress = true
+          mine.attempt = 1
           delivered(row, made)
           settled({ region, status, ms: performance.now() - began, bytes, attempts: attempt }, row)
         }
@@ -69,9 +82,14 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
         if (current !== mine) return
         current = undefined
         const error = asTailraceError(cause, 'INTERNAL', `Region '${region}': ${messageOf(cause)}`)
-        failed(error, attempt, overtaken)
+        failed(error, mine.attempt, overtaken)
         const permanent = !(error instanceof RetryableError)
-        say({ type: 'delivery.failed', error, permanent, retryInMs: pauseMs(attempt, publisher.settings) })
+        say({
+          type: 'delivery.failed',
+          error,
+          permanent,
+          retryInMs: pauseMs(mine.attempt, publisher.settings),
+        })
       }
     }
 
@@ -98,6 +116,9 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
           return void deliver(command.attempt)
         case 'cut':
           return cut()
+        case 'stop':
+          current = undefined
+          return
         default:
           throw new Error(`unreachable: ${String(command satisfies never)}`)
       }

@@ -46,7 +46,7 @@ export class Outbox {
     this.#say({ type: 'publish.offered', snapshots: 1 })
     void this.#answerLook()
     // a server that was emptied says nothing of it, and one that comes back may be another (H77)
-    const again = () => void this.look()
+    const again = () => void this.#lookAnew()
     const timer = setInterval(again, timerMs(this.#parts.publisher.settings.probeMs))
     timer.unref()
     const unheard = this.#parts.publisher.onReconnect(again)
@@ -125,10 +125,14 @@ export class Outbox {
     return this.#looking
   }
 
-  async #answerLook(): Promise<void> {
-    // one that is under way may have read its rows before
+  /** One that is under way may have asked before. */
+  async #lookAnew(): Promise<void> {
     await this.#looking
     await this.look()
+  }
+
+  async #answerLook(): Promise<void> {
+    await this.#lookAnew()
     this.#say({ type: 'outbox.looked', snapshots: 1 })
   }
 
@@ -140,11 +144,12 @@ export class Outbox {
         log.warn('what readers see is not known', { address: publisher.address, error: messageOf(error) })
         return undefined
       })
-      for (const { region, stamp, checkpoint, isDelivered, committedAt } of rows) {
+      for (const row of rows) {
+        const { region, stamp, isDelivered } = row
         const there = shown?.get(region)
         const isThere = shown === undefined || isAtLeast(there?.stamp, stamp)
         const isShown = isThere && (isDelivered || isAtLeast(this.#shown.get(region), stamp))
-        if (board.isNewest(region, checkpoint)) board.found(region, checkpoint, isShown, committedAt)
+        board.found(row, isShown)
         if (isShown) continue
         if (!isThere) this.#shown.delete(region)
         this.#say({ type: 'publish.offered', snapshots: 1 })

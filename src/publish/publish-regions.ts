@@ -136,6 +136,8 @@ async function deliverAll(
                 confirm: () => Promise.resolve(),
                 attempting: () => undefined,
                 delivered: () => undefined,
+                waiting: () => undefined,
+                passed: () => undefined,
                 failed: () => undefined,
                 settled: ({ region, status, bytes, attempts, error }) =>
                   finish(region, { status, bytes, attempts, ...(error === undefined ? {} : { error }) }),

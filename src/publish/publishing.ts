@@ -39,9 +39,9 @@ export class Publishing {
 
   /** What earlier runs have published. @throws ConfigurationError `TOO_MANY_REGIONS` */
   async load(session: Pick<StoreSession, 'regions'>): Promise<void> {
-    for (const { region, checkpoint, isDelivered, committedAt } of await session.regions()) {
-      this.#add(region)
-      this.board.found(region, checkpoint, isDelivered, committedAt)
+    for (const row of await session.regions()) {
+      this.#add(row.region)
+      this.board.found(row, row.isDelivered)
     }
   }
 

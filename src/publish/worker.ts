@@ -40,8 +40,10 @@ export function publisher(parts: () => PublisherParts): typeof publisherMachine 
               attempting: (region, attempt) => board.attempting(region, attempt),
               delivered: (row) => {
                 outbox.delivered(row)
-                board.delivered(row.region, row.checkpoint, board.isNewest(row.region, row.checkpoint))
+                board.delivered(row.region, row.checkpoint)
               },
+              waiting: (region, snapshots) => board.waiting(region, snapshots),
+              passed: (row) => board.passed(row.region, row.checkpoint),
               failed: (region, error, isQuarantined) => board.failed(region, error, isQuarantined),
               settled: (told, row) =>
                 settled({ ...told, checkpoint: row === undefined ? undefined : BigInt(row.checkpoint) }),

@@ -20,6 +20,7 @@ export class MemoryRegionRows {
       body,
       stamp: { incarnation: memoryIncarnation, epoch, commit, ordinal },
       isDelivered: false,
+      undelivered: 1,
       committedAt: new Date(),
     }))
     this.#rows = [...this.#rows, ...added].toSorted(byPlace)
@@ -46,6 +47,7 @@ export class MemoryRegionRows {
         ...(kept ?? { region, checkpoint: target, seq: 0, id: `tombstone-${commit}`, body: null }),
         stamp,
         isDelivered: false,
+        undelivered: 1,
         committedAt: new Date(),
       }
       this.#rows = [...this.#rows.filter((row) => row !== kept), again].toSorted(byPlace)
@@ -53,14 +55,24 @@ export class MemoryRegionRows {
   }
 
   current(): StoredSnapshot[] {
-    return this.#rows.filter((row, index) => this.#rows[index + 1]?.region !== row.region)
+    const undelivered = (of: string) =>
+      this.#rows.filter(({ region, isDelivered }) => region === of && !isDelivered).length
+    return this.#rows
+      .filter((row, index) => this.#rows[index + 1]?.region !== row.region)
+      .map((row) => ({ ...row, undelivered: undelivered(row.region) }))
   }
 
   read(regions: readonly string[], deliver: Deliver): StoredSnapshot[] {
-    const current = new Set(this.current())
+    const current = new Set(
+      this.current().map(({ region, checkpoint, seq }) => `${region} ${checkpoint} ${seq}`),
+    )
     return this.#rows
       .filter((row) => regions.includes(row.region))
-      .filter((row) => current.has(row) || (deliver === 'every' && !row.isDelivered))
+      .filter(
+        (row) =>
+          current.has(`${row.region} ${row.checkpoint} ${row.seq}`) ||
+          (deliver === 'every' && !row.isDelivered),
+      )
       .toSorted(
         (a, b) =>
           compareText(a.region, b.region) ||

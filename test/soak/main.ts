@@ -4,6 +4,7 @@ import { soakCrash } from './crash.ts'
 import { soakFreeze } from './freeze.ts'
 import { soakForks } from './forks.ts'
 import { soakOutage } from './outage.ts'
+import { soakRegions } from './regions.ts'
 import { soakReplay } from './replay.ts'
 import { soakSchedules } from './schedules.ts'
 
@@ -14,6 +15,7 @@ const soaks: Readonly<Record<string, Soak>> = {
   freeze: soakFreeze,
   forks: soakForks,
   outage: soakOutage,
+  regions: soakRegions,
   replay: soakReplay,
   schedules: soakSchedules,
 }

@@ -11,6 +11,8 @@ export interface RegionBounds {
   /** Snapshots offered in one run, one by one or several at once. */
   readonly offers: number
   readonly attempts: number
+  /** Times that one of several snapshots is there before an attempt ends. Default: none. */
+  readonly parts?: number
   /** Whether the delivery worker may break its word altogether and throw. */
   readonly crashes: boolean
 }
@@ -21,6 +23,7 @@ export interface DeliveryWorld {
   readonly crossing: boolean
   readonly halted: boolean
   readonly offersLeft: number
+  readonly partsLeft: number
   /** Ground truth, kept beside the chart's own facts. */
   readonly offered: number
   readonly settled: number
@@ -48,6 +51,7 @@ export function regionModel(bounds: RegionBounds, region = 'a'): Model<DeliveryW
       crossing: false,
       halted: false,
       offersLeft: bounds.offers,
+      partsLeft: bounds.parts ?? 0,
       offered: 0,
       settled: 0,
     },
@@ -68,7 +72,11 @@ function* parentSays({ world }: RegionState): Generator<ModelEvent> {
 
 function* deliverySays({ world }: RegionState, { crashes }: RegionBounds): Generator<ModelEvent> {
   const { delivery, crossing } = world
-  if (delivery === 'reading' || crossing) yield { type: 'delivery.sent' }
+  if (delivery === 'reading' || crossing) yield { type: 'delivery.sent', progress: false }
+  // one of several is there, the next one is about to go
+  if (world.partsLeft > 0 && (delivery === 'sending' || crossing)) {
+    yield { type: 'delivery.sent', progress: true }
+  }
   if (delivery === 'reading' || delivery === 'sending' || crossing) {
     yield { type: 'delivery.done' }
     yield { type: 'delivery.failed', error: 'unreachable', permanent: false, retryInMs: 1 }
@@ -93,8 +101,10 @@ function afterWord(world: DeliveryWorld, event: ModelEvent): DeliveryWorld {
     }
     case 'halt':
       return { ...world, halted: true }
-    case 'delivery.sent':
-      return world.crossing ? world : { ...world, delivery: 'sending' }
+    case 'delivery.sent': {
+      const partsLeft = world.partsLeft - (event['progress'] === true ? 1 : 0)
+      return world.crossing ? { ...world, partsLeft } : { ...world, partsLeft, delivery: 'sending' }
+    }
     case 'delivery.done':
     case 'delivery.failed':
       return world.crossing ? { ...world, crossing: false } : { ...world, delivery: 'quiet' }
@@ -117,6 +127,10 @@ function afterCommand(world: DeliveryWorld, { type, ...facts }: Command): Delive
   if (type === 'cut') {
     hold(isBusy, 'cut, though nothing is on the wire')
     return { ...world, delivery: 'quiet', crossing: true }
+  }
+  if (type === 'stop') {
+    hold(isBusy && world.halted, 'I7: stopped, though nothing ends')
+    return { ...world, delivery: 'quiet' }
   }
   if (type === 'region.settled') return { ...world, settled: world.settled + (facts['settled'] as number) }
   hold(type === 'region.parked', `nobody knows ${type}`)
@@ -244,6 +258,6 @@ function key(state: RegionState): string {
   const { chart, world } = state
   const { waiting, taken, failures, permanent, error } = regionFacts(state)
   const facts = [waiting, taken, failures, permanent, error !== null]
-  const { delivery, crossing, halted, offersLeft } = world
-  return JSON.stringify([chart.value, facts, delivery, crossing, halted, offersLeft])
+  const { delivery, crossing, halted, offersLeft, partsLeft } = world
+  return JSON.stringify([chart.value, facts, delivery, crossing, halted, offersLeft, partsLeft])
 }

@@ -82,7 +82,7 @@ export const regionTable: RegionTable = {
     facts: onTheWire,
     on: {
       outbox: { offer: 'stays' },
-      delivery: { sent: _, done: doneCases, failed: failedCases, breaks: 'broken' },
+      delivery: { sent: 'stays', done: doneCases, failed: failedCases, breaks: 'broken' },
       publisher: { halt: 'settling', cut: _ },
       clock: {
         ...noTimer,
@@ -125,7 +125,7 @@ export const regionTable: RegionTable = {
     facts: onTheWire,
     on: {
       outbox: { offer: 'stays' },
-      delivery: { sent: _, done: 'parked', failed: 'parked', breaks: 'parked' },
+      delivery: { sent: 'parked', done: 'parked', failed: 'parked', breaks: 'parked' },
       publisher: { halt: 'stays', cut: 'parked' },
       clock: noTimer,
     },
