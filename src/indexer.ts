@@ -2,6 +2,8 @@
 import type { TablesInput } from './db.ts'
 import { programOf, type ProgramParts } from './compute/program.ts'
 import { ConfigurationError, type TailraceError } from './errors.ts'
+import { offer, Runs, type Inspectable } from './inspect/inspectable.ts'
+import { TraceRecording } from './inspect/trace-recording.ts'
 import { silentLog } from './log.ts'
 import { Emitter } from './observe/emitter.ts'
 import type { IndexerEventName, Listener } from './observe/events.ts'
@@ -16,7 +18,7 @@ export interface Indexer extends AsyncDisposable {
   /**
    * Runs until every source ended, until `stop()`, or until something fails. Resolves for all of these.
    * @param options.signal aborting it equals `stop()`
-   * @throws ConfigurationError `ALREADY_RUNNING`
+   * @throws ConfigurationError `ALREADY_RUNNING`, `TRACE_UNWRITABLE`
    */
   run(options?: { readonly signal?: AbortSignal | undefined }): Promise<Outcome>
   /** Drains: the running batch ends, everything staged is committed. Resolves like `run()`. */
@@ -49,7 +51,10 @@ export function createIndexer<const S extends SourceInput, Tables extends Tables
 
 class EmbeddedIndexer implements Indexer {
   readonly #parts: RunParts
+  readonly #runs: Runs
+  readonly #trace: TraceRecording | undefined
   #run: Run | undefined
+  #ended: Promise<Outcome> | undefined
   #isRunning = false
 
   constructor(options: IndexerOptions<SourceInput, TablesInput>) {
@@ -68,6 +73,17 @@ class EmbeddedIndexer implements Indexer {
       log,
       inspect: options.inspect,
     }
+    this.#runs = new Runs(log)
+    const inspectable: Inspectable = {
+      name: options.name,
+      limits: settings.limits,
+      log,
+      runs: this.#runs,
+      status: () => this.status(),
+      on: (event, listener) => this.on(event, listener),
+    }
+    offer(this, inspectable)
+    this.#trace = settings.record === undefined ? undefined : new TraceRecording(inspectable, settings.record)
   }
 
   async run({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Outcome> {
@@ -78,18 +94,21 @@ class EmbeddedIndexer implements Indexer {
         { phase: 'options' },
       )
     }
+    this.#trace?.begin()
     const run = new Run(this.#parts)
     this.#isRunning = true
     this.#run = run
+    const ended = this.#untilEnded(run)
+    this.#ended = ended
+    this.#runs.begin(run.actor)
     run.start()
     const stop = () => run.stop()
     if (signal?.aborted === true) stop()
     signal?.addEventListener('abort', stop, { once: true })
     try {
-      return await run.outcome
+      return await ended
     } finally {
       signal?.removeEventListener('abort', stop)
-      this.#isRunning = false
     }
   }
 
@@ -131,9 +150,23 @@ class EmbeddedIndexer implements Indexer {
 
   /** Idempotent; of a run that has ended it tells the outcome. */
   #end(how: (run: Run) => void): Promise<Outcome> {
-    if (this.#run === undefined) return Promise.reject(notRunning(this.#parts.name))
+    if (this.#run === undefined || this.#ended === undefined) {
+      return Promise.reject(notRunning(this.#parts.name))
+    }
     how(this.#run)
-    return this.#run.outcome
+    return this.#ended
+  }
+
+  /** Whoever inspects it has heard of its outcome, its trace is written: the next run may begin. */
+  async #untilEnded(run: Run): Promise<Outcome> {
+    try {
+      const outcome = await run.outcome
+      this.#runs.end(outcome)
+      await this.#trace?.end()
+      return outcome
+    } finally {
+      this.#isRunning = false
+    }
   }
 }
 

@@ -83,6 +83,19 @@ export interface IndexerOptions<S extends SourceInput, Tables extends TablesInpu
       }
     | undefined
   readonly logger?: Logger | undefined
+  /**
+   * A file to record every run in, for `tailrace inspect <file>`: it costs what a viewer costs. The first run overwrites
+   * what is there, later runs of the same indexer go on behind it. What handlers read and write is not in it; what their
+   * errors say is, unless `redact` keeps it out. A run that is killed leaves everything but its last moment.
+   */
+  readonly record?:
+    | string
+    | {
+        readonly file: string
+        /** Called with every property; shown is what it returns, and nothing for `undefined`. */
+        readonly redact?: ((key: string, value: unknown) => unknown) | undefined
+      }
+    | undefined
   /** Standard XState inspection events, for any tool that takes them. Guarded: it may throw. */
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined
 }
@@ -99,7 +112,10 @@ export interface Settings {
   readonly limits: Limits
   readonly ownershipTimeoutMs: number
   readonly staleMs: number
+  readonly record: Recording | undefined
 }
+
+type Recording = Exclude<IndexerOptions<SourceInput, TablesInput>['record'], string | undefined>
 
 /** @throws ConfigurationError `INVALID_OPTIONS` that says what is wrong, where, and what to do */
 export function validate(options: IndexerOptions<SourceInput, TablesInput>): Settings {
@@ -126,6 +142,7 @@ export function validate(options: IndexerOptions<SourceInput, TablesInput>): Set
     ordering: orderingOf(options.ordering),
     limits: limitsOf(options.limits),
     ...ownershipOf(options.ownership),
+    record: recordOf(options.record),
   }
 }
 
@@ -174,6 +191,17 @@ function checkRegions({ regions, requireRegions }: IndexerOptions<SourceInput, T
   if (requireRegions === true && regions === undefined) {
     throw invalid('`requireRegions` needs `regions`')
   }
+}
+
+function recordOf(given: unknown): Recording | undefined {
+  if (given === undefined) return undefined
+  const { file, redact } = (typeof given === 'string' ? { file: given } : (given ?? {})) as Partial<Recording>
+  if (typeof file !== 'string' || file === '' || file.includes('\0')) {
+    throw invalid("`record` must be the name of a file, e.g. record: 'trace.jsonl', or { file, redact }")
+  }
+  if (redact !== undefined && typeof redact !== 'function')
+    throw invalid('`record.redact` must be a function')
+  return { file, redact }
 }
 
 function orderingOf(given: unknown = 'arrival'): Ordering {

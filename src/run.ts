@@ -3,7 +3,7 @@
  * here and gone when its outcome is there (I16).
  */
 import { hostname } from 'node:os'
-import { createActor, type Actor } from 'xstate'
+import { createActor, type Actor, type AnyActorRef } from 'xstate'
 import { committerMachine } from '../machines/committer.machine.ts'
 import { indexerMachine } from '../machines/indexer.machine.ts'
 import type { SourceEvent } from '../machines/events.ts'
@@ -113,6 +113,11 @@ export class Run {
       },
     )
     this.#actor.send({ type: 'abort', error })
+  }
+
+  /** For whoever inspects it. */
+  get actor(): AnyActorRef {
+    return this.#actor
   }
 
   status(): IndexerStatus {

@@ -1,13 +1,14 @@
 /** The command line: its words, its help, and what an error makes of the exit code. */
 import { createRequire } from 'node:module'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { inspect } from './inspect.ts'
 import { release } from './release.ts'
 import { Refusal } from './refusal.ts'
 import { reset } from './reset.ts'
 import { status } from './status.ts'
 import { bold, redError } from './terminal.ts'
 
-/** @returns the exit code: 0, 1 it failed or was not done, 2 the command line or DATABASE_URL cannot be used */
+/** @returns the exit code: 0, 1 it failed or was not done, 2 the command line, DATABASE_URL or the trace cannot be used */
 export async function run(args: readonly string[]): Promise<number> {
   try {
     await program().parseAsync(args, { from: 'user' })
@@ -32,7 +33,7 @@ function versionOf(): string {
 
 function program(): Command {
   const top = new Command('tailrace')
-    .description('Looks after the pipelines of a database.')
+    .description('Looks after the pipelines of a database, and shows recorded runs.')
     .version(versionOf(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand(false)
@@ -46,6 +47,7 @@ function program(): Command {
   statusCommand(top)
   releaseCommand(top)
   resetCommand(top)
+  inspectCommand(top)
   return top
 }
 
@@ -57,7 +59,7 @@ Environment:
 Exit code:
   0   done
   1   it failed, or was not done; the message says why
-  2   the command line or DATABASE_URL cannot be used`
+  2   the command line, DATABASE_URL or the trace cannot be used`
 
 const examples = (...lines: string[]) => `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`
 
@@ -117,6 +119,31 @@ Refused while somebody owns the pipeline: stop it, or release it first.`,
       ),
     )
     .action(reset)
+}
+
+function inspectCommand(top: Command): void {
+  top
+    .command('inspect')
+    .summary('look at a recorded run')
+    .description(
+      `Serves the inspector's page on a trace, the file that createIndexer({ record }) writes, until Ctrl-C: of a run that has ended, or of one that was killed, up to its last moment. Needs no database and no network.`,
+    )
+    .argument('<trace>', 'the file')
+    .option('--port <number>', 'where it listens; 0 is any that is free', portNumber, 0)
+    .option('--host <address>', 'whoever reaches another address sees everything', '127.0.0.1')
+    .addHelpText(
+      'after',
+      examples('tailrace inspect trace.jsonl', 'tailrace inspect trace.jsonl --port 4000'),
+    )
+    .action(inspect)
+}
+
+function portNumber(text: string): number {
+  const port = Number(text)
+  if (text.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('Give a number from 0 to 65535.')
+  }
+  return port
 }
 
 function tableNames(text: string): string[] {

@@ -3,11 +3,10 @@
  * synchronous handler nor a long commit looks like death. The thread is started at once: the very first handler may be a
  * long one, and then nothing starts any more.
  */
-import { createRequire } from 'node:module'
-import { pathToFileURL } from 'node:url'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { startThread } from '../thread.ts'
 import { settlesWithin } from '../within.ts'
 import type { ConnectionOptions } from './connection.ts'
 
@@ -43,7 +42,7 @@ export function startHeartbeat(data: HeartbeatData, lost: () => void, log: Logge
   }
   const begin = () => {
     try {
-      const worker = threadOf(data)
+      const worker = startThread(import.meta.url, 'heartbeat-thread', data)
       running = { worker, ended: heard(worker) }
     } catch (error) {
       log.warn('no heartbeat: its thread cannot be started', { error: messageOf(error) })
@@ -83,16 +82,4 @@ export function startHeartbeat(data: HeartbeatData, lost: () => void, log: Logge
       await worker.terminate()
     },
   }
-}
-
-function threadOf(workerData: HeartbeatData): Worker {
-  const isSource = import.meta.url.endsWith('.ts')
-  const file = new URL(`./heartbeat-thread.${isSource ? 'ts' : 'js'}`, import.meta.url)
-  // what the host preloads (`--import instrumentation.js`) is not to run a second time
-  if (!isSource) return new Worker(file, { workerData, execArgv: [] })
-  // run from source, as in this repository's tests, the thread needs a loader of its own
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'))
-  const loader = new URL('./dist/esm/api/index.mjs', tsx)
-  const load = `import('${loader.href}').then(({ register }) => { register(); return import('${file.href}') })`
-  return new Worker(load, { eval: true, workerData, execArgv: [] })
 }

@@ -58,13 +58,13 @@ test('beside the folders only index, indexer and run tie them together', () => {
   expect(offenders).toEqual([])
 })
 
-test('the command sees the database and the shared files, and nobody sees the command', () => {
+test('the command sees the database, the inspector and the shared files, and nobody sees the command', () => {
   const offenders = [...filesOf('src'), ...filesOf('machines')].flatMap((file) =>
     importsOf(file)
       .filter(({ target }) => target.startsWith('src/') || target.startsWith('machines/'))
       .filter(({ target }) =>
         folderOf(file) === 'cli'
-          ? !['cli', 'commit', ''].includes(folderOf(target)) || binders.includes(target)
+          ? !['cli', 'commit', 'inspect', ''].includes(folderOf(target)) || binders.includes(target)
           : folderOf(target) === 'cli',
       )
       .map(({ target }) => `${file} imports ${target}`),

@@ -1,5 +1,5 @@
 /** The measurements of one case. Each starts in a database that holds what the first one found. */
-import { createIndexer, type Limits, type Source } from '../../../src/index.ts'
+import { createIndexer, type Indexer, type Limits, type Source } from '../../../src/index.ts'
 import { createTableStatements } from '../../../src/commit/ddl.ts'
 import { postgres } from '../../../src/commit/postgres.ts'
 import type { OpenStore, Store } from '../../../src/commit/store.ts'
@@ -52,8 +52,9 @@ export class Measure {
     return this.#run(awaitingEachCommit(this.#workload.blocks), this.#store)
   }
 
-  async pipelined(limits: Partial<Limits> = {}): Promise<Ran> {
-    return this.#run(ahead(this.#workload.blocks), this.#store, limits)
+  /** @param before what is done with the indexer before it runs; no part of the measurement */
+  async pipelined(limits: Partial<Limits> = {}, before?: (indexer: Indexer) => Promise<void>): Promise<Ran> {
+    return this.#run(ahead(this.#workload.blocks), this.#store, limits, before)
   }
 
   /** The groups that `pipelined` sends, one per batch, ready to be sent without handlers. */
@@ -100,7 +101,12 @@ export class Measure {
     }
   }
 
-  async #run(source: Source, store: Store, limits: Partial<Limits> = {}): Promise<Ran> {
+  async #run(
+    source: Source,
+    store: Store,
+    limits: Partial<Limits> = {},
+    before: (indexer: Indexer) => Promise<void> = () => Promise.resolve(),
+  ): Promise<Ran> {
     await this.#fresh()
     const { tables, handle, blocks } = this.#workload
     const indexer = createIndexer({
@@ -123,6 +129,7 @@ export class Measure {
       if (Number(checkpoint) !== blocks.length) return
       ran = { wallMs: performance.now() - began, overlapRatio: 0, thread: thread() }
     })
+    await before(indexer)
     const outcome = await indexer.run()
     if (outcome.status === 'failed') throw outcome.error
     if (ran === undefined) throw new Error(`the run ${outcome.status} before its last batch`)

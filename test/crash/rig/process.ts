@@ -11,7 +11,7 @@ export class RigProcess implements AsyncDisposable {
   #ended: ((ended: Ended | 'killed') => void) | undefined
   /** What it has said since its run began, and who waits for more. */
   #said: readonly (Heard & { readonly atMs: number })[] = []
-  #listeners = new Set<() => void>()
+  readonly #listeners = new Set<() => void>()
   #hasBegun = false
   #mustStop = false
   isGone = false
