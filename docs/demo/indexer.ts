@@ -1,4 +1,5 @@
 /** The indexer itself: everything that a user of tailrace writes, beside the tables. */
+import { setTimeout } from 'node:timers/promises'
 import { zeroAddress } from 'viem'
 import {
   createIndexer,
@@ -24,12 +25,16 @@ const tables = {
   approvalEvent,
 }
 
-/** @param handled called with every block that handlers have been through, and its checkpoint */
+/**
+ * @param handled called with every block that handlers have been through, and its checkpoint
+ * @param paceMs every block takes so much longer, for whoever watches
+ */
 export function erc20Indexer(
   chain: Chain,
   store: Store,
   regions: RegionPublisher,
   handled: (block: Block, checkpoint: bigint) => void,
+  paceMs = 0,
 ): Indexer {
   return createIndexer({
     name: pipelineName,
@@ -59,7 +64,9 @@ export function erc20Indexer(
       const transfers = block.items.flatMap((item) => (item.type === 'token.Transfer' ? [item.args] : []))
       await bringForward(transfers, context)
       await publishDesks(block, chain.head, context)
-      if (!context.preloading) handled(block, context.checkpoint)
+      if (context.preloading) return
+      if (paceMs > 0) await setTimeout(paceMs)
+      handled(block, context.checkpoint)
     },
     store,
     regions,

@@ -2,6 +2,7 @@
  * `npm run demo`: a real chain with a real ERC-20, indexed into a real Postgres while it grows and reorganises; then
  * every balance is compared with the chain's own, and every region with the rows. Exits with 0 only when all of it agrees.
  *
+ *   --inspect                  a page that shows the run, slowed enough to watch; it stays open until Ctrl-C
  *   DATABASE_URL               your Postgres instead of one from npm (schema `tailrace_demo` is dropped and made anew)
  *   REDIS_URL                  your Redis instead of a server found in PATH (keys `tailrace-demo:*`, for an hour)
  *   RPC_URL, TOKEN_ADDRESS     your chain and token instead of one made here
@@ -21,7 +22,9 @@ import { givenRedis, ownRedis } from './publisher.ts'
 import { reportChecks, reportOutcome, reportReorgs, reportStalls } from './report.ts'
 import { bar, bold, count, cyan, fact, liveLine, red, say } from './terminal.ts'
 import { verify } from './verify.ts'
+import { watchedPaceMs, watching } from './watching.ts'
 
+const isInspected = process.argv.includes('--inspect')
 const env = (name: string): string | undefined => process.env[name] || undefined
 
 async function main(interrupts: Interrupts): Promise<number> {
@@ -46,10 +49,16 @@ async function main(interrupts: Interrupts): Promise<number> {
   const lanes = new Lanes()
   const board = new Board()
   const store = postgres({ connectionString: database.connectionString, createTables: true })
-  const indexer = erc20Indexer(chain, store, publishing.publisher, (block, checkpoint) => {
-    progress.reached(block.number)
-    live?.handled(block, checkpoint)
-  })
+  const indexer = erc20Indexer(
+    chain,
+    store,
+    publishing.publisher,
+    (block, checkpoint) => {
+      progress.reached(block.number)
+      live?.handled(block, checkpoint)
+    },
+    isInspected ? watchedPaceMs : 0,
+  )
   const live =
     chain.live &&
     new Live({
@@ -59,6 +68,7 @@ async function main(interrupts: Interrupts): Promise<number> {
       note: (what) => (progress.note = what),
       signal: interrupts.signal,
     })
+  await using inspector = isInspected ? await watching(indexer) : undefined
   progress.follow(indexer)
   lanes.follow(indexer)
   board.follow(indexer)
@@ -92,6 +102,7 @@ async function main(interrupts: Interrupts): Promise<number> {
   if (database.remains !== undefined) fact('left', database.remains)
   if (publishing.remains !== undefined) fact('left', publishing.remains)
   say()
+  await inspector?.until(interrupts.signal)
   return isSound ? exitCode(outcome) : 1
 }
 

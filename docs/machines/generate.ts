@@ -3,20 +3,25 @@
  *
  *     npx tsx docs/machines/generate.ts
  *
- * writes docs/machines/*.md and the parts of docs/spec.md between their markers. test/machines/docs.test.ts fails
- * when a page is stale.
+ * writes docs/machines/*.md and the parts of docs/spec.md between their markers; then the inspector's charts and its
+ * page. test/machines/docs.test.ts and test/browser/generated.test.ts fail when one of them is stale.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { AnyStateMachine, AnyTransitionDefinition } from 'xstate'
+import type { AnyStateMachine } from 'xstate'
 import { committerMachine } from '../../machines/committer.machine.ts'
 import { indexerMachine } from '../../machines/indexer.machine.ts'
+import { publisherMachine } from '../../machines/publisher.machine.ts'
+import { regionMachine } from '../../machines/region.machine.ts'
 import { testsById } from '../tests-by-id.ts'
+import { chartsFile, chartsText, layOut, readSpec } from './layout.ts'
+import { inspectorPage, pageFile } from './page.ts'
+import { eventOf, guardText, nameOfAction, transitionsOf, visible, type StateNode } from './reading.ts'
 import { shortEvent, stateNodes } from '../../test/support/model.ts'
 import { committerTable, committerWords, passedThrough } from '../../test/support/model-table-committer.ts'
 import { indexerTables, indexerWords } from '../../test/support/model-table-indexer.ts'
-
-type StateNode = AnyStateMachine['root']
+import { publisherTable, publisherWords } from '../../test/support/model-table-publisher.ts'
+import { regionTable, regionWords } from '../../test/support/model-table-region.ts'
 
 const command = 'npx tsx docs/machines/generate.ts'
 const endMarker = '<!-- end of generated part -->'
@@ -27,6 +32,8 @@ export function generatedPages(): Map<string, string> {
   return new Map([
     ['docs/machines/indexer.md', machinePage(indexerMachine as unknown as AnyStateMachine)],
     ['docs/machines/committer.md', machinePage(committerMachine as unknown as AnyStateMachine)],
+    ['docs/machines/publisher.md', machinePage(publisherMachine as unknown as AnyStateMachine)],
+    ['docs/machines/region.md', machinePage(regionMachine as unknown as AnyStateMachine)],
     [
       'docs/spec.md',
       withGenerated(withGenerated(spec, 'total tables', totalTables()), 'tests by id', testsById()),
@@ -146,13 +153,6 @@ function lineage(node: StateNode): StateNode[] {
   return node.parent === undefined ? [node] : [...lineage(node.parent), node]
 }
 
-function transitionsOf(node: StateNode): AnyTransitionDefinition[] {
-  return [
-    ...((node.always ?? []) as AnyTransitionDefinition[]),
-    ...[...(node.transitions as Map<string, AnyTransitionDefinition[]>).values()].flat(),
-  ]
-}
-
 function idOf(node: StateNode): string {
   return node.path.length === 0 ? node.id : node.path.join('_')
 }
@@ -169,35 +169,8 @@ function workersOf(node: StateNode): string {
   return (node.invoke as { id: string }[]).map(({ id }) => code(id)).join(', ')
 }
 
-function eventOf({ eventType }: AnyTransitionDefinition): string {
-  return eventType === '' ? 'always' : shortEvent(eventType)
-}
-
-/** XState adds the arming of its timers to the entry actions. */
-function visible(actions: readonly unknown[]): unknown[] {
-  return actions.filter((action) => typeof action !== 'function')
-}
-
 function namesOf(actions: readonly unknown[]): string {
-  return actions
-    .map((action) => {
-      if (typeof action === 'string') return code(action)
-      const { type, params } = action as { type: string; params?: unknown }
-      return code(params === undefined ? type : `${type}(${Object.values(params as object).join(', ')})`)
-    })
-    .join(', ')
-}
-
-function guardText(guard: unknown): string {
-  if (guard === undefined) return ''
-  if (typeof guard === 'string') return guard
-  // XState's own combinators are functions; only their names tell them apart in a production build
-  const { name, guards, stateValue } = guard as { name: string; guards?: unknown[]; stateValue?: string }
-  if (stateValue !== undefined) return `in ${stateValue.replace(/^#[^.]+\./, '')}`
-  if (guards === undefined) throw new Error(`a guard without a name: ${String(guard)}`)
-  const texts = guards.map(guardText)
-  if (name === 'not') return `not ${texts[0]}`
-  return texts.join(name === 'or' ? ' or ' : ' and ')
+  return actions.map((action) => code(nameOfAction(action))).join(', ')
 }
 
 function code(text: string): string {
@@ -235,7 +208,9 @@ function totalTables(): string {
   )
   const committer = totalTable('committer', committerTable, committerWords)
   const passed = `\`${passedThrough}\` is left in the step that enters it, so no word ever finds it.\n`
-  return [...lanes, committer, passed].join('\n')
+  const publisher = totalTable('publisher', publisherTable, publisherWords)
+  const region = totalTable('region', regionTable, regionWords)
+  return [...lanes, committer, passed, publisher, region].join('\n')
 }
 
 function totalTable(title: string, rows: Rows, words: Record<string, Record<string, string>>): string {
@@ -286,4 +261,7 @@ function cellText(cell: Cell): string {
 
 if (process.argv[1] !== undefined && fileURLToPath(import.meta.url) === process.argv[1]) {
   for (const [path, text] of generatedPages()) writeFileSync(absolute(path), text)
+  writeFileSync(absolute(chartsFile), chartsText(await layOut(readSpec())))
+  // the charts are in it
+  writeFileSync(absolute(pageFile), await inspectorPage())
 }

@@ -1,0 +1,51 @@
+/** Which of the specification's invariants each state holds, by hand; docs/spec.md says what they are. */
+
+/** State's path (or the chart's id) → ids. A state also has those of the states around it. */
+export const invariantsOfStates: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  indexer: {
+    indexer: [],
+    opening: ['I9', 'I12'],
+    active: ['I16'],
+    'active.control.flowing': ['I3', 'I4'],
+    'active.control.draining.rollback': ['I5'],
+    'active.control.draining.exit': ['I6', 'I14'],
+    'active.control.rollingBack': ['I5', 'I9', 'I15'],
+    'active.control.failing': ['I7'],
+    'active.source': ['I15'],
+    'active.compute': ['I3'],
+    'active.compute.cpu': ['I4', 'I17'],
+    'active.compute.handingOver': ['I3'],
+    'active.compute.waiting': ['I3', 'I11'],
+    'active.compute.parked': ['I5'],
+    'active.commit': ['I1', 'I2'],
+    'active.commit.committing': ['I9', 'I12'],
+    'active.publish': ['I13', 'I14'],
+    finished: ['I6', 'I8'],
+    stopped: ['I6', 'I8'],
+    superseded: ['I9'],
+    failed: ['I7', 'I8'],
+  },
+  committer: {
+    committer: ['I1'],
+    writing: ['I2', 'I9', 'I12'],
+    resolving: ['I10'],
+    retrying: ['I7', 'I10'],
+    bisecting: ['I2'],
+    committed: ['I2'],
+    recalled: ['I5'],
+    superseded: ['I9'],
+    failed: ['I7'],
+  },
+  publisher: {
+    publisher: ['I13', 'I14'],
+    parking: ['I7'],
+    parked: ['I16'],
+  },
+  region: {
+    region: ['I13', 'I14'],
+    persisting: ['I13'],
+    backingOff: ['I14'],
+    settling: ['I7'],
+    parked: ['I16'],
+  },
+}
