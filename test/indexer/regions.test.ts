@@ -28,7 +28,7 @@ function pipeline(world: World, regions: RegionPublisher, more: Partial<Options>
     regions,
     ...more,
     limits: { batchItems: 2, groupLatencyMs: 0, ...more.limits },
-  } as Options)
+  })
 }
 
 const shown = async (regions: RegionPublisher) =>
@@ -154,7 +154,7 @@ function forking(world: World, regions: RegionPublisher, more: Partial<Options> 
     },
     ...more,
     limits: { batchItems: 1, ...more.limits },
-  } as Partial<Options>)
+  })
   const block = (number: number, item = number) => ({ number, hash: `${number}-${item}`, items: [item] })
   return { chain, indexer, events: watch(indexer), block }
 }
