@@ -167,6 +167,16 @@ test.each([
   expect((await publisher.standing(['a'])).size).toBe(0)
 })
 
+test('H56: a run of some regions leaves what the others show, and its summary is of its own', async () => {
+  const publisher = memoryRegions()
+  await publishRegions(publisher, snapshots({ mena: 1, latam: 1, europe: 1 }))
+  const { results, summary } = await publishRegions(publisher, snapshots({ latam: 2 }, 'b'))
+  expect(Object.keys(results)).toEqual(['latam'])
+  expect(summary).toMatchObject({ regions: 1, persisted: 1, exitCode: 0 })
+  const shown = await readRegions(publisher, ['mena', 'latam', 'europe'])
+  expect(Object.values(shown).map(({ body }) => body)).toEqual([1, 2, 1])
+})
+
 test('nothing to publish is nothing that fails', async () => {
   expect(await publishRegions(memoryRegions(), [])).toMatchObject({ results: {}, summary: { exitCode: 0 } })
 })
