@@ -63,8 +63,8 @@ export const mutants: readonly Mutant[] = [
     id: 'group-grows-on-its-way',
     breaks: 'H73: a group that is sent again holds what was staged since',
     file: 'src/commit/worker.ts',
-    find: 'const group = staging.freeze(batches)',
-    replace: 'const group = staging.freeze(batches && staging.batches.length)',
+    find: ': staging.freeze(batches)',
+    replace: ': staging.freeze(batches && staging.batches.length)',
   },
   // ── how lanes and barriers are counted ──
   {
