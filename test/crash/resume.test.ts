@@ -6,7 +6,7 @@ import { startChild } from '../support/indexers-child.ts'
 import { points } from './child.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const rounds = Number(process.env['ROUNDS'] ?? 10)
+const rounds = Number(process.env['ROUNDS'] ?? 7)
 const replay = `replay with SEED=${seed}`
 
 /** Runs until it finishes, ended somewhere in every one of the first `rounds` runs by `end`. */

@@ -15,7 +15,7 @@ import { replayedInMemory, ReplayDatabase } from '../support/replay-stores.ts'
 import { replayPath, type Step } from '../support/replay-world.ts'
 
 const seed = Number(process.env['SEED'] ?? 1)
-const inMemory = Number(process.env['PATHS'] ?? 300)
+const inMemory = Number(process.env['PATHS'] ?? 200)
 const onPostgres = Number(process.env['PATHS'] ?? 16)
 const atRandom = 60
 
