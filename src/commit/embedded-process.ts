@@ -88,7 +88,9 @@ export function isAlive(pid: number): boolean {
  */
 export async function isPostgres(pid: number): Promise<boolean> {
   if (!isAlive(pid)) return false
-  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => 'postgres')
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined)
+  // no such file: a system without them, or a process that has gone since
+  if (command === undefined) return isAlive(pid)
   return basename(command.split('\0')[0] ?? '').startsWith('postgres')
 }
 

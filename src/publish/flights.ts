@@ -33,15 +33,20 @@ interface Sent {
   readonly wait: boolean
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: unknown) => void
-  /** Once each: the script in full, and to where the slot has moved. */
+  /** Once: the script in full. */
   isInFull: boolean
-  isRedirected: boolean
+  /** How often it went to where the slot had moved. */
+  redirections: number
 }
 
 export interface Replication {
   readonly replicas: number
   readonly timeoutMs: number
 }
+
+/** While a replica becomes master its neighbours learn of it one after the other. */
+const maxRedirections = 8
+const redirectionPauseMs = 20
 
 export class Flights {
   readonly #replication: Replication
@@ -63,7 +68,7 @@ export class Flights {
         resolve,
         reject,
         isInFull: false,
-        isRedirected: false,
+        redirections: 0,
       }
       this.#enqueue(client, sent)
     })
@@ -128,9 +133,11 @@ export class Flights {
         sent.isInFull = true
         return this.#enqueue(client, sent)
       }
-      if (error.message.startsWith('MOVED') && !sent.isRedirected && client.isCluster) {
-        sent.isRedirected = true
-        return (client as Cluster).refreshSlotsCache(() => this.#enqueue(client, sent))
+      if (error.message.startsWith('MOVED') && sent.redirections < maxRedirections && client.isCluster) {
+        // whoever is asked for the slots may not have heard of it yet: a little later it has
+        const inMs = redirectionPauseMs * sent.redirections++
+        const follow = () => (client as Cluster).refreshSlotsCache(() => this.#enqueue(client, sent))
+        return void setTimeout(follow, inMs)
       }
     }
     sent.reject(error)
