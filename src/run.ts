@@ -7,7 +7,6 @@ import { createActor, type Actor, type AnyActorRef } from 'xstate'
 import { committerMachine } from '../machines/committer.machine.ts'
 import { indexerMachine } from '../machines/indexer.machine.ts'
 import type { SourceEvent } from '../machines/events.ts'
-import type { RegionLimits } from '../machines/limits.ts'
 import type { IndexerOutcome } from '../machines/outcome.ts'
 import { Acknowledgements } from './commit/acknowledgements.ts'
 import { opener } from './commit/opener.ts'
@@ -30,6 +29,7 @@ import { StallClock } from './observe/stalls.ts'
 import type { Settings } from './options.ts'
 import type { Outcome } from './outcome.ts'
 import { bug, errorOf, outcomeOf, withLate } from './outcome-of.ts'
+import { limitsOf } from './publish/delivery.ts'
 import { Publishing } from './publish/publishing.ts'
 import { publisher } from './publish/worker.ts'
 import type { RegionPublisher } from './publish/port.ts'
@@ -370,9 +370,4 @@ export class Run {
       stalls: this.#clock.read(),
     }
   }
-}
-
-/** Of a publisher's settings, what its chart goes by. */
-function limitsOf({ attempts, attemptMs, probeMs }: RegionLimits): RegionLimits {
-  return { attempts, attemptMs, probeMs }
 }

@@ -2,7 +2,12 @@
 
 const firstPauseMs = 50
 
-/** @param failed attempts so far  @param random between 0 and 1 */
-export function jitteredMs(failed: number, longestMs: number, random: () => number = Math.random): number {
-  return random() * Math.min(longestMs, firstPauseMs * 2 ** (failed - 1))
+/** @param failed attempts so far  @param random between 0 and 1  @param firstMs the longest pause after the first */
+export function jitteredMs(
+  failed: number,
+  longestMs: number,
+  random: () => number = Math.random,
+  firstMs = firstPauseMs,
+): number {
+  return random() * Math.min(longestMs, firstMs * 2 ** (failed - 1))
 }

@@ -4,7 +4,9 @@
  */
 import { fromCallback } from 'xstate'
 import type { DeliveryCommand, DeliveryEvent } from '../../machines/events.ts'
+import type { RegionLimits } from '../../machines/limits.ts'
 import type { RegionInput } from '../../machines/region.machine.ts'
+import { jitteredMs } from '../commit/jitter.ts'
 import { FatalError, RetryableError, type TailraceError, asTailraceError, messageOf } from '../errors.ts'
 import type { RegionSettled } from '../regions.ts'
 import type { Delivery, Outgoing, PublisherSettings, RegionPublisher } from './port.ts'
@@ -84,11 +86,12 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
         const error = asTailraceError(cause, 'INTERNAL', `Region '${region}': ${messageOf(cause)}`)
         failed(error, mine.attempt, overtaken)
         const permanent = !(error instanceof RetryableError)
+        const { backoffMs, maxBackoffMs } = publisher.settings
         say({
           type: 'delivery.failed',
           error,
           permanent,
-          retryInMs: pauseMs(mine.attempt, publisher.settings),
+          retryInMs: jitteredMs(mine.attempt, maxBackoffMs, Math.random, backoffMs),
         })
       }
     }
@@ -130,9 +133,9 @@ export function delivery<Row>(parts: () => DeliveryParts<Row>) {
   })
 }
 
-/** Full jitter. @param failed attempts so far */
-function pauseMs(failed: number, { backoffMs, maxBackoffMs }: PublisherSettings): number {
-  return Math.random() * Math.min(maxBackoffMs, backoffMs * 2 ** (failed - 1))
+/** Of a publisher's settings, what its charts go by. */
+export function limitsOf({ attempts, attemptMs, probeMs }: PublisherSettings): RegionLimits {
+  return { attempts, attemptMs, probeMs }
 }
 
 /** For whoever owns the region: not to be. */

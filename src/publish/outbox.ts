@@ -6,7 +6,7 @@
 import type { OutboxEvent } from '../../machines/events.ts'
 import { timerMs } from '../../machines/limits.ts'
 import type { StoredSnapshot, StoreSession } from '../commit/store.ts'
-import { asTailraceError, messageOf } from '../errors.ts'
+import { messageOf } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Group, RegionMark } from '../staging/batch.ts'
 import { compareStamps, type Stamp } from '../stamp.ts'
@@ -157,7 +157,7 @@ export class Outbox {
       }
     } catch (error) {
       if (!this.#isOver) {
-        log.warn('a look at the regions failed', { error: asTailraceError(error, 'INTERNAL', '').message })
+        log.warn('a look at the regions failed', { error: messageOf(error) })
       }
     }
   }

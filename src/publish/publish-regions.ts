@@ -9,7 +9,7 @@ import { publisherMachine } from '../../machines/publisher.machine.ts'
 import { regionMachine } from '../../machines/region.machine.ts'
 import { ConfigurationError, RetryableError, type TailraceError } from '../errors.ts'
 import type { RegionSettled } from '../regions.ts'
-import { delivery } from './delivery.ts'
+import { delivery, limitsOf } from './delivery.ts'
 import { plannedRegions, type Print } from './dry-run.ts'
 import { contentHash, serialise } from './envelope.ts'
 import { checkRegion } from './keys.ts'
@@ -155,7 +155,7 @@ async function deliverAll(
           tellParked: () => undefined,
         },
       }),
-      { input: { limits: limitsOf(publisher) } },
+      { input: { limits: limitsOf(publisher.settings) } },
     )
     const aborted = () => {
       for (const { region } of snapshots) {
@@ -179,10 +179,6 @@ async function deliverAll(
   })
   // in the order in which they were given
   return Object.fromEntries(snapshots.map(({ region }) => [region, results[region]!]))
-}
-
-function limitsOf({ settings: { attempts, attemptMs, probeMs } }: RegionPublisher) {
-  return { attempts, attemptMs, probeMs }
 }
 
 function outgoingOf(
@@ -214,18 +210,27 @@ function usesOf(publisher: RegionPublisher): Uses {
   return uses
 }
 
-/** All but the place in the call. Asked for while connecting; where that fails, each attempt asks anew. */
+/**
+ * All but the place in the call. Asked for while connecting; where that fails, the next attempt asks anew. Once it is known
+ * it is this call's: a later attempt with a later number would go before what was published in between (H51).
+ */
 function callOf(publisher: RegionPublisher): () => Promise<Omit<Outgoing['stamp'], 'ordinal'>> {
   const uses = usesOf(publisher)
   const commit = ++uses.calls
+  let epoch: number | undefined
   return async () => {
-    uses.run ??= nextRun(publisher)
-    try {
-      return { incarnation: 0, epoch: await uses.run, commit }
-    } catch (error) {
-      uses.run = undefined
-      throw error
+    if (epoch === undefined) {
+      const run = (uses.run ??= nextRun(publisher))
+      try {
+        const given = await run
+        // regions ask side by side: the first answer is that of all
+        epoch ??= given
+      } catch (error) {
+        if (uses.run === run) uses.run = undefined
+        throw error
+      }
     }
+    return { incarnation: 0, epoch, commit }
   }
 }
 

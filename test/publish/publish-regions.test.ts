@@ -97,6 +97,23 @@ test('a transient fault is retried under the same id and stamp, until it lands',
   expect(seen.map(({ id, stamp }) => ({ id, stamp }))).toEqual([told, told, told])
 })
 
+test('H51, H76: a call keeps its stamp when its publisher reconnects before the next attempt', async () => {
+  const inner = memoryRegions(quick)
+  const stamps: Outgoing['stamp'][] = []
+  let runs = 0
+  const faulty = failing(inner, ({ stamp }) => {
+    stamps.push(stamp)
+    if (stamps.length > 1) return undefined
+    // tells that it has reconnected: the next call counts its run anew
+    inner.empty()
+    return new RetryableError('DOWN', 'down')
+  })
+  // a server that counts on
+  const publisher = { ...faulty, nextRun: () => Promise.resolve(++runs) }
+  await publishRegions(publisher, snapshots({ a: 1 }))
+  expect(stamps).toEqual([stamps[0], stamps[0]])
+})
+
 test('H55: an attempt that never ends meets its deadline', async () => {
   const { regions, gates } = gatedRegions(memoryRegions({ ...quick, attempts: 1, attemptMs: 50 }))
   gates.persist.hold()
