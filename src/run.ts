@@ -3,21 +3,17 @@
  * here and gone when its outcome is there (I16).
  */
 import { hostname } from 'node:os'
-import { createActor, type Actor, type AnyActorRef } from 'xstate'
-import { committerMachine } from '../machines/committer.machine.ts'
-import { indexerMachine } from '../machines/indexer.machine.ts'
+import type { Actor, AnyActorRef } from 'xstate'
+import type { indexerMachine } from '../machines/indexer.machine.ts'
 import type { SourceEvent } from '../machines/events.ts'
 import type { IndexerOutcome } from '../machines/outcome.ts'
 import { Acknowledgements } from './commit/acknowledgements.ts'
-import { opener } from './commit/opener.ts'
 import { GroupSizer } from './commit/group-sizer.ts'
-import { restoreWire } from './commit/restore-worker.ts'
 import type { Store, StoreSession } from './commit/store.ts'
 import type { WireActorParts } from './commit/wire-actor.ts'
-import { wire, type Landing } from './commit/worker.ts'
+import type { Landing } from './commit/worker.ts'
 import type { Program } from './compute/program.ts'
 import { BatchRunner } from './compute/runner.ts'
-import { computer } from './compute/worker.ts'
 import { Durability } from './durability.ts'
 import { TailraceError, asTailraceError, messageOf } from './errors.ts'
 import { guarded, type InspectionObserver } from './inspect/guard.ts'
@@ -31,14 +27,13 @@ import type { Outcome } from './outcome.ts'
 import { bug, errorOf, outcomeOf, withLate } from './outcome-of.ts'
 import { limitsOf } from './publish/delivery.ts'
 import { Publishing } from './publish/publishing.ts'
-import { publisher } from './publish/worker.ts'
 import type { RegionPublisher } from './publish/port.ts'
 import { Feed } from './source/feed.ts'
-import { sources } from './source/worker.ts'
 import { Staging } from './staging/staging.ts'
 import type { TableModel } from './staging/table.ts'
 import { workspace } from './staging/workspace.ts'
 import type { IndexerStatus, Retrying } from './status.ts'
+import { runActor, type Behind } from './wiring.ts'
 import { settlesWithin } from './within.ts'
 
 export interface RunParts {
@@ -71,6 +66,8 @@ export class Run {
   readonly #parts: RunParts
   readonly #actor: Actor<typeof indexerMachine>
   readonly #clock = new StallClock(() => performance.now())
+  /** Open, though perhaps not all that belongs to it. */
+  #session: StoreSession | undefined
   #opened: Opened | undefined
   #say: (event: SourceEvent) => void = () => undefined
   readonly #troubles = new Map<Retrying['what'], Retrying>()
@@ -83,7 +80,7 @@ export class Run {
 
   constructor(parts: RunParts) {
     this.#parts = parts
-    this.#actor = createActor(this.#machine(), {
+    this.#actor = runActor(this.#behind, parts.regions !== undefined, {
       input: {
         limits: parts.settings.limits,
         requireRegions: parts.requireRegions,
@@ -126,70 +123,59 @@ export class Run {
 
   // ── the chart and what is behind it ───────────────────────────────────────────────────────────────────────
 
-  #machine(): typeof indexerMachine {
-    const { name, emitter, regions } = this.#parts
+  /** What the workers of the charts are given. */
+  get #behind(): Behind {
+    const { name, emitter } = this.#parts
     const now = () => this.#need()
     const retries = (what: 'commit' | 'rollback'): Pick<WireActorParts, 'random' | 'retrying'> => ({
       random: Math.random,
       retrying: (error, attempt, inMs) => this.#retry(what, { error, attempt, inMs }),
     })
-    return indexerMachine.provide({
-      actors: {
-        opener: opener((signal) => this.#open(signal)),
-        sources: sources(
-          () => now().feed,
-          (say) => {
-            this.#say = say
-          },
-        ),
-        computer: computer(() => ({
-          feed: now().feed,
-          runner: now().runner,
-          confirm: () => now().session.confirm?.() ?? Promise.resolve(),
-          stagedBytes: () => now().staging.uncommittedBytes,
-          processed: ({ blocks, items }, times) => {
-            const { checkpoint } = blocks[blocks.length - 1]!.ref
-            this.durability.handled(blocks[0]!.ref.checkpoint, checkpoint)
-            emitter.emit('batch.processed', {
-              checkpoint: BigInt(checkpoint),
-              blocks: blocks.length,
-              items,
-              ...times,
-              stagedBytes: now().staging.uncommittedBytes,
-            })
-          },
-        })),
-        ...(regions === undefined ? {} : { publisher: publisher(() => now().publishing!) as never }),
-        committer: committerMachine.provide({
-          actors: {
-            wire: wire(() => ({
-              ...now(),
-              ...retries('commit'),
-              marks: now().publishing?.outbox.marks ?? [],
-              landed: (landing) => this.#landed(landing),
-              offer: (group) => now().publishing?.outbox.landed(group) ?? 0,
-            })),
-          },
-        }),
-        restorer: committerMachine.provide({
-          actors: {
-            wire: restoreWire(() => ({
-              ...now(),
-              ...retries('rollback'),
-              pipeline: name,
-              offer: (target) => now().publishing?.outbox.rolledBack(target) ?? 0,
-              started: (target, depth) => emitter.emit('rollback.started', { target: BigInt(target), depth }),
-              restored: ({ target, keptUpTo, rows: restoredRows, ...rest }) => {
-                this.#troubles.delete('rollback')
-                this.durability.drop(keptUpTo)
-                now().acknowledgements.rewind(keptUpTo)
-                emitter.emit('rollback.committed', { target: BigInt(target), restoredRows, ...rest })
-              },
-            })),
-          },
-        }),
+    return {
+      open: (signal) => this.#open(signal),
+      feed: () => now().feed,
+      listen: (say) => {
+        this.#say = say
       },
-    })
+      computer: () => ({
+        feed: now().feed,
+        runner: now().runner,
+        confirm: () => now().session.confirm?.() ?? Promise.resolve(),
+        stagedBytes: () => now().staging.uncommittedBytes,
+        processed: ({ blocks, items }, times) => {
+          const { checkpoint } = blocks[blocks.length - 1]!.ref
+          this.durability.handled(blocks[0]!.ref.checkpoint, checkpoint)
+          emitter.emit('batch.processed', {
+            checkpoint: BigInt(checkpoint),
+            blocks: blocks.length,
+            items,
+            ...times,
+            stagedBytes: now().staging.uncommittedBytes,
+          })
+        },
+      }),
+      commit: () => ({
+        ...now(),
+        ...retries('commit'),
+        marks: now().publishing?.outbox.marks ?? [],
+        landed: (landing) => this.#landed(landing),
+        offer: (group) => now().publishing?.outbox.landed(group) ?? 0,
+      }),
+      rollback: () => ({
+        ...now(),
+        ...retries('rollback'),
+        pipeline: name,
+        offer: (target) => now().publishing?.outbox.rolledBack(target) ?? 0,
+        started: (target, depth) => emitter.emit('rollback.started', { target: BigInt(target), depth }),
+        restored: ({ target, keptUpTo, rows: restoredRows, ...rest }) => {
+          this.#troubles.delete('rollback')
+          this.durability.drop(keptUpTo)
+          now().acknowledgements.rewind(keptUpTo)
+          emitter.emit('rollback.committed', { target: BigInt(target), restoredRows, ...rest })
+        },
+      }),
+      publishing: () => now().publishing!,
+    }
   }
 
   async #open(signal: AbortSignal): Promise<number> {
@@ -217,8 +203,10 @@ export class Run {
       await session.close()
       throw new Error('the run has ended')
     }
+    this.#session = session
     const { resume } = session
     const publishing = await this.#publishing(session, connecting)
+    if (this.#isOver) throw new Error('the run has ended')
     const staging = new Staging(models, settings.limits.stagedBytes, this.#parts.regions?.settings.deliver)
     const feed = new Feed(settings, resume, {
       say: (event) => this.#say(event),
@@ -340,7 +328,7 @@ export class Run {
     }
     const regions = this.#opened?.publishing?.board.read() ?? {}
     await Promise.all([
-      this.#opened?.session.close(),
+      this.#session?.close(),
       this.#closesRegions ? this.#parts.regions?.close() : undefined,
     ])
     this.durability.end()

@@ -3,6 +3,7 @@
  * one fenced flight takes the tables back to it (I5, H69). Sources go on after what is still staged.
  */
 import { FatalError } from '../errors.ts'
+import type { RunSystem } from '../run-system.ts'
 import type { Feed } from '../source/feed.ts'
 import type { Staging } from '../staging/staging.ts'
 import type { RestoreEnd } from './store.ts'
@@ -31,8 +32,9 @@ export interface Restored {
   readonly ms: number
 }
 
-export function restoreWire(parts: () => RestoreParts) {
-  return wireActor<RestoreEnd>('rollback', parts, (_say, { from: committed, upTo: target }) => {
+export function restoreWire(partsOf: (run: RunSystem) => RestoreParts) {
+  return wireActor<RestoreEnd, RestoreParts>('rollback', partsOf, (_say, span, parts) => {
+    const { from: committed, upTo: target } = span
     let began: { readonly at: number; readonly depth: number; readonly droppedBatches: number } | undefined
 
     const begin = () => {

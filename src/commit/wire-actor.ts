@@ -6,6 +6,7 @@ import { fromCallback } from 'xstate'
 import type { CommitterInput } from '../../machines/committer.machine.ts'
 import type { WireCommand, WireEvent } from '../../machines/events.ts'
 import { FatalError, messageOf, RetryableError, SupersededError, TailraceError } from '../errors.ts'
+import type { RunSystem } from '../run-system.ts'
 import { jitteredMs } from './jitter.ts'
 import type { RestoreEnd, StoreSession, WriteEnd } from './store.ts'
 
@@ -30,18 +31,19 @@ export interface Sending<End extends WriteEnd | RestoreEnd> {
 
 const longestPauseMs = 10_000
 
-export function wireActor<End extends WriteEnd | RestoreEnd>(
+export function wireActor<End extends WriteEnd | RestoreEnd, Parts extends WireActorParts>(
   what: 'commit' | 'rollback',
-  parts: () => WireActorParts,
-  sendingOf: (say: (event: WireEvent) => void, input: CommitterInput) => Sending<End>,
+  partsOf: (run: RunSystem) => Parts,
+  sendingOf: (say: (event: WireEvent) => void, input: CommitterInput, parts: () => Parts) => Sending<End>,
 ) {
-  return fromCallback<WireCommand, CommitterInput>(({ sendBack, receive, input }) => {
+  return fromCallback<WireCommand, CommitterInput>(({ sendBack, receive, input, system }) => {
+    const parts = () => partsOf(system)
     let silent = false
     let attempts = 0
     const say = (event: WireEvent) => {
       if (!silent) sendBack(event)
     }
-    const sending = sendingOf(say, input)
+    const sending = sendingOf(say, input, parts)
 
     const pauseMs = (error: unknown) => {
       const inMs = jitteredMs(++attempts, longestPauseMs, parts().random)

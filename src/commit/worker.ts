@@ -1,4 +1,5 @@
 /** The wire behind a commit: `write` freezes a group and sends it, in the same turn in which the commit starts. */
+import type { RunSystem } from '../run-system.ts'
 import type { Group, RegionMark } from '../staging/batch.ts'
 import type { Staging } from '../staging/staging.ts'
 import type { GroupSizer } from './group-sizer.ts'
@@ -22,8 +23,8 @@ export interface WireParts extends WireActorParts {
   offer(group: Group): number
 }
 
-export function wire(parts: () => WireParts) {
-  return wireActor<WriteEnd>('commit', parts, (say, { from: committed }) => {
+export function wire(partsOf: (run: RunSystem) => WireParts) {
+  return wireActor<WriteEnd, WireParts>('commit', partsOf, (say, { from: committed }, parts) => {
     let sent: { readonly group: Group; readonly began: number; encodeMs: number } | undefined
     return {
       send(batches) {

@@ -6,6 +6,7 @@
 import { fromCallback } from 'xstate'
 import type { ComputeCommand, ComputeEvent } from '../../machines/events.ts'
 import { TailraceError } from '../errors.ts'
+import type { RunSystem } from '../run-system.ts'
 import type { Feed, PulledBatch } from '../source/feed.ts'
 import type { BatchRunner, BatchTimes } from './runner.ts'
 
@@ -19,8 +20,9 @@ export interface ComputerParts {
   processed(batch: PulledBatch, times: BatchTimes): void
 }
 
-export function computer(parts: () => ComputerParts) {
-  return fromCallback<ComputeCommand>(({ sendBack, receive }) => {
+export function computer(partsOf: (run: RunSystem) => ComputerParts) {
+  return fromCallback<ComputeCommand>(({ sendBack, receive, system }) => {
+    const parts = () => partsOf(system)
     const say = (event: ComputeEvent) => sendBack(event)
     let batch: PulledBatch | undefined
     let running: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined

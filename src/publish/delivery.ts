@@ -9,6 +9,7 @@ import type { RegionInput } from '../../machines/region.machine.ts'
 import { jitteredMs } from '../commit/jitter.ts'
 import { FatalError, RetryableError, type TailraceError, asTailraceError, messageOf } from '../errors.ts'
 import type { RegionSettled } from '../regions.ts'
+import type { RunSystem } from '../run-system.ts'
 import type { Delivery, Outgoing, PublisherSettings, RegionPublisher } from './port.ts'
 
 export interface DeliveryParts<Row> {
@@ -27,8 +28,9 @@ export interface DeliveryParts<Row> {
   settled(settled: Omit<RegionSettled, 'checkpoint'>, row: Row | undefined): void
 }
 
-export function delivery<Row>(parts: () => DeliveryParts<Row>) {
-  return fromCallback<DeliveryCommand, RegionInput>(({ input, sendBack, receive }) => {
+export function delivery<Row>(partsOf: (run: RunSystem) => DeliveryParts<Row>) {
+  return fromCallback<DeliveryCommand, RegionInput>(({ input, sendBack, receive, system }) => {
+    const parts = () => partsOf(system)
     const { region } = input
     const say = (event: DeliveryEvent) => sendBack(event)
     let began = 0

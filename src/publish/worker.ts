@@ -6,6 +6,7 @@ import { fromCallback } from 'xstate'
 import { publisherMachine } from '../../machines/publisher.machine.ts'
 import { regionMachine } from '../../machines/region.machine.ts'
 import type { RegionSettled } from '../regions.ts'
+import type { RunSystem } from '../run-system.ts'
 import type { Board } from './board.ts'
 import { delivery } from './delivery.ts'
 import type { Outbox } from './outbox.ts'
@@ -20,19 +21,19 @@ export interface PublisherParts {
   settled(settled: RegionSettled): void
 }
 
-export function publisher(parts: () => PublisherParts): typeof publisherMachine {
+export function publisher(partsOf: (run: RunSystem) => PublisherParts): typeof publisherMachine {
   return publisherMachine.provide({
     actors: {
-      outbox: fromCallback(({ sendBack, receive }) => {
-        const { outbox } = parts()
+      outbox: fromCallback(({ sendBack, receive, system }) => {
+        const { outbox } = partsOf(system)
         outbox.open(sendBack)
         receive(() => outbox.halt())
         return () => outbox.halt()
       }),
       region: regionMachine.provide({
         actors: {
-          delivery: delivery(() => {
-            const { publisher: to, outbox, board, confirm, settled } = parts()
+          delivery: delivery((run) => {
+            const { publisher: to, outbox, board, confirm, settled } = partsOf(run)
             return {
               publisher: to,
               toDeliver: (region) => outbox.toDeliver(region),

@@ -4,11 +4,16 @@
  */
 import { fromCallback } from 'xstate'
 import type { SourceCommand, SourceEvent } from '../../machines/events.ts'
+import type { RunSystem } from '../run-system.ts'
 import type { Feed } from './feed.ts'
 
-export function sources(feed: () => Feed, listen: (say: (event: SourceEvent) => void) => void) {
-  return fromCallback<SourceCommand>(({ sendBack, receive }) => {
-    listen(sendBack)
+export function sources(
+  feedOf: (run: RunSystem) => Feed,
+  listen: (say: (event: SourceEvent) => void, run: RunSystem) => void,
+) {
+  return fromCallback<SourceCommand>(({ sendBack, receive, system }) => {
+    const feed = () => feedOf(system)
+    listen(sendBack, system)
     let closing = false
 
     const close = async () => {

@@ -5,7 +5,8 @@ import type { Context, Indexer, IndexerOptions, Source } from '../../src/index.t
 import { RetryableError } from '../../src/errors.ts'
 import { memoryRegions, type MemoryRegions } from '../../src/publish/memory.ts'
 import type { RegionPublisher } from '../../src/publish/port.ts'
-import { gatedRegions, simulatedChain } from '../../src/testing/index.ts'
+import { Gate, gatedRegions, memoryStore, simulatedChain } from '../../src/testing/index.ts'
+import { watchedSession } from '../interleaving/ports.ts'
 import { createWorld, numbered, row, setRow, watch, type World } from '../support/indexers.ts'
 
 type Tables = { row: typeof row }
@@ -66,6 +67,43 @@ test('I6, I13: what was published is delivered behind its commit; the last marks
   expect(indexer.status().regions).toMatchObject({ north: { health: 'ok' } })
   // a commit of marks alone changes nothing else
   expect(await world.pipeline('p')).toMatchObject({ committed: 6, counter: 6 })
+})
+
+test('I16: aborted when the store is open and its regions are still looked up: it is closed all the same', async () => {
+  const looking = new Gate('regions')
+  looking.hold()
+  const store = memoryStore()
+  let isClosed = false
+  const indexer = createIndexer({
+    name: 'p',
+    source: memorySource({ id: 'm', blocks: numbered(1) }),
+    tables: { row },
+    handle: setRow,
+    regions: memoryRegions(),
+    limits: { failDeadlineMs: 0 },
+    store: {
+      casing: store.casing,
+      async open(request) {
+        const session = await store.open(request)
+        return watchedSession(session, {
+          regions: async () => {
+            await looking.enter()
+            return session.regions()
+          },
+          close: () => {
+            isClosed = true
+            return session.close()
+          },
+        })
+      },
+    },
+  })
+  const running = indexer.run()
+  await looking.arrived()
+  void indexer.abort('enough')
+  expect(await running).toMatchObject({ status: 'failed', error: { code: 'ABORTED' } })
+  expect(isClosed).toBe(true)
+  looking.release()
 })
 
 test('H59: committed and not delivered when the run was aborted: the next run delivers, once', async () => {

@@ -105,7 +105,7 @@ export class Wire {
 /** The same session, with some of its flights watched. */
 export function watchedSession(
   session: StoreSession,
-  over: Partial<Pick<StoreSession, 'write' | 'restore'>>,
+  over: Partial<Pick<StoreSession, 'write' | 'restore' | 'resolve' | 'regions' | 'close'>>,
 ): StoreSession {
   return {
     resume: session.resume,
@@ -118,6 +118,7 @@ export function watchedSession(
     regions: () => session.regions(),
     snapshots: (regions, deliver) => session.snapshots(regions, deliver),
     resolve: () => session.resolve(),
+    confirm: () => session.confirm?.() ?? Promise.resolve(),
     destroyWriter: () => session.destroyWriter(),
     close: () => session.close(),
     ...over,
