@@ -21,7 +21,7 @@ export class MemoryRegionRows {
       stamp: { incarnation: memoryIncarnation, epoch, commit, ordinal },
       isDelivered: false,
       undelivered: 1,
-      committedAt: new Date(),
+      committedAt: new Date(Date.now()),
     }))
     this.#rows = [...this.#rows, ...added].toSorted(byPlace)
   }
@@ -48,7 +48,7 @@ export class MemoryRegionRows {
         stamp,
         isDelivered: false,
         undelivered: 1,
-        committedAt: new Date(),
+        committedAt: new Date(Date.now()),
       }
       this.#rows = [...this.#rows.filter((row) => row !== kept), again].toSorted(byPlace)
     }

@@ -5,7 +5,8 @@
 import { expect, test } from 'vitest'
 import { gatedStore, simulatedChain } from '../../src/testing/index.ts'
 import { expectBookkeeping, expectGrowingIds, numbers, summing, sums, sumsOf } from '../support/forks.ts'
-import { createWorld, dice } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
+import { createWorld } from '../support/indexers.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const replay = `replay with SEED=${seed}`

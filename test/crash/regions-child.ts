@@ -9,7 +9,8 @@ import type { Store, StoreSession } from '../../src/commit/store.ts'
 import { RetryableError } from '../../src/errors.ts'
 import type { Outgoing, RegionPublisher } from '../../src/publish/port.ts'
 import { redisRegions } from '../../src/publish/redis.ts'
-import { dice, handlers, tables } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
+import { handlers, tables } from '../support/indexers.ts'
 import { forkingSource, type ChainPlan } from './rig/chain.ts'
 
 export const points = [

@@ -14,7 +14,8 @@ import { redisRegions } from '../../src/publish/redis.ts'
 import { parseStamp } from '../../src/publish/script.ts'
 import { compareStamps } from '../../src/stamp.ts'
 import { tableModelOf } from '../../src/staging/table-model.ts'
-import { dice, expected, rowsOf, tables } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
+import { expected, rowsOf, tables } from '../support/indexers.ts'
 import {
   auditTable,
   pipeline,

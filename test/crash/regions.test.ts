@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { dice } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { sharedRedis } from '../support/redis-shared.ts'
 import { points, type Point } from './regions-child.ts'

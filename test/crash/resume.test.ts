@@ -1,7 +1,8 @@
 /** I8: stopped, aborted or killed at any instant, the next run ends with the tables of one sequential run. */
 import { expect, test } from 'vitest'
 import { createIndexer, memorySource } from '../../src/index.ts'
-import { blocksOf, createWorld, dice, expected, handlers, tables, type World } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
+import { blocksOf, createWorld, expected, handlers, tables, type World } from '../support/indexers.ts'
 import { startChild } from '../support/indexers-child.ts'
 import { points } from './child.ts'
 

@@ -1,7 +1,8 @@
 /** I8, I10: connections lost before, during and after commits, backends killed, runs ended; again and again. */
 import { expect, test } from 'vitest'
 import { createIndexer, memorySource } from '../../src/index.ts'
-import { blocksOf, createWorld, dice, expected, handlers, tables } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
+import { blocksOf, createWorld, expected, handlers, tables } from '../support/indexers.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const replay = `replay with SEED=${seed}`

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { nameOf, places, type Place } from '../crash/rig/exchanges.ts'
 import { actions, playRound, Processes, Tally, type Action, type Fault } from '../crash/rig/round.ts'
 import { ownServer } from '../crash/rig/server.ts'
-import { dice } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
 
 const leastHits = 3
 const faultsPerRound = 5

@@ -1,4 +1,4 @@
-/** `npm run soak -- <what> [--seconds N] [--cases N | --rounds N] [--seed N]`: the proofs that take longer than a test run may. */
+/** `npm run soak -- <what> [--seconds N] [--cases N | --rounds N] [--seed N] [--first]`: the proofs that take longer than a test run may. */
 import { parseArgs } from 'node:util'
 import { soakCrash } from './crash.ts'
 import { soakFreeze } from './freeze.ts'
@@ -7,8 +7,14 @@ import { soakOutage } from './outage.ts'
 import { soakRegions } from './regions.ts'
 import { soakReplay } from './replay.ts'
 import { soakSchedules } from './schedules.ts'
+import { soakSim } from './sim.ts'
 
-type Soak = (seconds: number, seed: number | undefined, cases: number) => Promise<number>
+type Soak = (
+  seconds: number,
+  seed: number | undefined,
+  cases: number,
+  stopsAtFirst: boolean,
+) => Promise<number>
 
 const soaks: Readonly<Record<string, Soak>> = {
   crash: soakCrash,
@@ -18,6 +24,7 @@ const soaks: Readonly<Record<string, Soak>> = {
   regions: soakRegions,
   replay: soakReplay,
   schedules: soakSchedules,
+  sim: soakSim,
 }
 
 const { positionals, values } = parseArgs({
@@ -27,6 +34,8 @@ const { positionals, values } = parseArgs({
     seconds: { type: 'string' },
     cases: { type: 'string' },
     seed: { type: 'string' },
+    // only the simulation: nothing more is wanted than whether it fails
+    first: { type: 'boolean', default: false },
   },
 })
 const soak = soaks[positionals[0] ?? '']
@@ -36,10 +45,11 @@ const cases = Number(values.cases ?? values.rounds ?? Infinity)
 const seconds = Number(values.seconds ?? (cases === Infinity ? 60 : Infinity))
 if (soak === undefined || !(seconds > 0) || !(cases > 0)) {
   console.error(
-    `usage: npm run soak -- <${Object.keys(soaks).join(' | ')}> [--seconds N] [--cases N | --rounds N] [--seed N]`,
+    `usage: npm run soak -- <${Object.keys(soaks).join(' | ')}> [--seconds N] [--cases N | --rounds N] [--seed N] [--first]`,
   )
   process.exitCode = 2
 } else {
-  const failures = await soak(seconds, values.seed === undefined ? undefined : Number(values.seed), cases)
+  const seed = values.seed === undefined ? undefined : Number(values.seed)
+  const failures = await soak(seconds, seed, cases, values.first)
   process.exitCode = failures === 0 ? 0 : 1
 }

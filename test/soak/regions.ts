@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { points, type Point } from '../crash/regions-child.ts'
 import { Children, playLife, RegionsTally } from '../crash/regions-rig.ts'
 import { ownServer } from '../crash/rig/server.ts'
-import { dice } from '../support/indexers.ts'
+import { dice } from '../support/dice.ts'
 import { findRedis, startRedis } from '../support/redis.ts'
 
 /** Then its chain is through, and the next pipeline begins. */

@@ -2,7 +2,7 @@
  * Chains that live beside a run: at random moments they grow, say what is final, and fork, never deeper than they said
  * they would (unless a case asks for exactly that). What was orphaned may come again in another block, as transactions do.
  */
-import fc, { type Scheduler } from 'fast-check'
+import fc from 'fast-check'
 import type { Block, Source, SourceMessage } from '../../src/index.ts'
 import { simulatedChain, type SimulatedChain } from '../../src/testing/index.ts'
 import { narrowProgramOps, programOps, type ProgramItem } from './programs.ts'
@@ -131,6 +131,11 @@ export interface KnownBlock {
 /** Every block there ever was, of any branch, by its hash. */
 export type KnownBlocks = Map<string, KnownBlock>
 
+/** Whoever says when a chain goes on; fast-check's scheduler is one. */
+export interface Turns {
+  schedule(turn: Promise<unknown>, label: string): Promise<unknown>
+}
+
 export class LivingChain {
   readonly id: string
   readonly #given: GivenChain
@@ -187,7 +192,7 @@ export class LivingChain {
   }
 
   /** Takes its steps, one after the other, whether somebody looks or not. */
-  async live(schedule: Scheduler): Promise<void> {
+  async live(schedule: Turns): Promise<void> {
     const wait = async (count: number) => {
       for (let turn = 0; turn < count; turn++)
         await schedule.schedule(Promise.resolve(), `life of ${this.id}`)

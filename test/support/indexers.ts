@@ -10,6 +10,7 @@ import type { Store } from '../../src/commit/store.ts'
 import { keyed } from '../../src/index.ts'
 import type { Block, Context, Indexer, IndexerEventName, IndexerEvents } from '../../src/index.ts'
 import { gatedStore, referenceRun, type StoreGates } from '../../src/testing/index.ts'
+import { dice } from './dice.ts'
 import { createDatabase } from './postgres.ts'
 
 // ── a program ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,17 +84,6 @@ export const handlers = {
     const text = [...leaders.map(({ id, balance }) => `${id}=${balance}`), ...busy.map(({ id }) => id)]
     db.board.set({ id: item.id, leaders: text.join(' ') })
   },
-}
-
-/** Deterministic: mulberry32. */
-export function dice(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 export interface BlocksOptions {

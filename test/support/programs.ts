@@ -2,6 +2,7 @@
  * Random handler programs, as data: what they read is recorded call by call, so that a pipelined run can be compared
  * with the naive sequential one. A program depends on nothing but what it reads as of its calls.
  */
+import assert from 'node:assert/strict'
 import * as t from 'drizzle-orm/pg-core'
 import fc from 'fast-check'
 import type { Context } from '../../src/compute/context.ts'
@@ -123,6 +124,7 @@ async function runProgram(
   const db = context.db as unknown as Record<string, AnyAccess>
   let outstanding: Promise<void>[] = []
   const record = (index: number | string, value: unknown) => {
+    for (const row of [value].flat()) assert.ok(Object.isFrozen(row), 'I17: a row that can be changed')
     if (!context.preloading) readings.set(`${item.id}/${index}`, value)
   }
   const awaited = (index: number, wait: Wait, calling: unknown): Promise<void> | undefined => {

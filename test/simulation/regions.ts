@@ -1,0 +1,103 @@
+/**
+ * The double of Redis: the rules of the real one (`memoryRegions`, held against the script by
+ * test/redis/memory-twin.test.ts), and over the network what one process sees of it.
+ */
+import { FatalError, RetryableError } from '../../src/errors.ts'
+import type { MemoryRegions } from '../../src/publish/memory.ts'
+import type { Delivery, Outgoing, RegionPublisher } from '../../src/publish/port.ts'
+import type { Pace } from './cases.ts'
+import { untilAborted, type Network } from './network.ts'
+import { Process, type VirtualTime } from './time.ts'
+
+export class SimulatedRedis {
+  readonly process = new Process('redis')
+  readonly held: MemoryRegions
+  readonly #time: VirtualTime
+  #upAt = 0
+  life = 0
+
+  constructor(time: VirtualTime, held: MemoryRegions) {
+    this.#time = time
+    this.held = held
+  }
+
+  get isUp(): boolean {
+    return this.#time.now >= this.#upAt
+  }
+
+  /** Everybody connects again once it is back. */
+  goAway(downMs: number, listeners: Iterable<() => void>): void {
+    this.life++
+    this.#upAt = this.#time.now + downMs
+    const told = [...listeners]
+    this.#time.at(this.process, downMs, () => {
+      for (const listener of told) listener()
+    })
+  }
+}
+
+export interface PublisherParts {
+  readonly time: VirtualTime
+  readonly network: Network
+  readonly redis: SimulatedRedis
+  readonly process: Process
+  readonly pace: Pace
+  /** Whoever is connected. */
+  readonly listeners: Set<() => void>
+  /** A delivery begins. */
+  begins(region: string): void
+  /** It is at the server; nobody has heard of it yet. */
+  arrived(outgoing: Outgoing): Promise<Delivery>
+  /** What readers see could not be asked. */
+  lookFailed(): void
+}
+
+export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
+  const { network, redis, process, pace, time, listeners, begins, arrived, lookFailed } = parts
+  const { held } = redis
+  return {
+    address: held.address,
+    settings: held.settings,
+    isConnected: true,
+    connect: () => held.connect(),
+    async persist(outgoing, signal) {
+      begins(outgoing.region)
+      const answer = network.ask<Delivery>(process, redis, {
+        kind: 'persist',
+        span: pace.regions,
+        execute: () => arrived(outgoing),
+        refuse: () => Promise.reject(new FatalError('REFUSED', 'refused')),
+      })
+      try {
+        return await untilAborted(answer, signal, new Error('nobody waits any more'))
+      } catch (error) {
+        throw error instanceof FatalError ? error : new RetryableError('REDIS_UNREACHABLE', String(error))
+      }
+    },
+    async standing(regions) {
+      try {
+        return await network.ask(process, redis, {
+          kind: 'look',
+          span: pace.regions,
+          execute: () => held.standing(regions),
+        })
+      } catch (error) {
+        lookFailed()
+        throw new RetryableError('REDIS_UNREACHABLE', String(error))
+      }
+    },
+    nextRun: () => held.nextRun(),
+    read: (regions) => held.read(regions),
+    history: (region, limit) => held.history(region, limit),
+    watch: (regions, options) => held.watch(regions, options),
+    plan: (outgoing) => held.plan(outgoing),
+    onReconnect(listener) {
+      // heard in a step of the process's own
+      const told = () => void time.at(process, 0, listener)
+      listeners.add(told)
+      return () => void listeners.delete(told)
+    },
+    close: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}
