@@ -61,7 +61,7 @@ export function wire(partsOf: (run: RunSystem) => WireParts) {
 }
 
 /** Everything is committed, and a delivery mark is left. */
-function marksAlone(committed: number): Group {
+export function marksAlone(committed: number): Group {
   return {
     batches: [],
     upTo: committed,

@@ -1,7 +1,7 @@
 /** The regions' rows of a memory store: what `tailrace.regions` is to the real one. */
 import type { Group, RegionMark } from '../staging/batch.ts'
 import type { Deliver } from '../staging/snapshots.ts'
-import type { StoredSnapshot } from '../commit/store.ts'
+import type { RegionRow, StoredSnapshot } from '../commit/store.ts'
 
 /** Milliseconds; any life of a memory store is the first one. */
 export const memoryIncarnation = 1
@@ -54,12 +54,14 @@ export class MemoryRegionRows {
     }
   }
 
-  current(): StoredSnapshot[] {
-    const undelivered = (of: string) =>
-      this.#rows.filter(({ region, isDelivered }) => region === of && !isDelivered).length
+  current(): RegionRow[] {
     return this.#rows
       .filter((row, index) => this.#rows[index + 1]?.region !== row.region)
-      .map((row) => ({ ...row, undelivered: undelivered(row.region) }))
+      .map(({ body: _, ...row }) => ({ ...row, undelivered: this.#undelivered(row.region) }))
+  }
+
+  #undelivered(of: string): number {
+    return this.#rows.filter(({ region, isDelivered }) => region === of && !isDelivered).length
   }
 
   read(regions: readonly string[], deliver: Deliver): StoredSnapshot[] {
@@ -73,6 +75,7 @@ export class MemoryRegionRows {
           current.has(`${row.region} ${row.checkpoint} ${row.seq}`) ||
           (deliver === 'every' && !row.isDelivered),
       )
+      .map((row) => ({ ...row, undelivered: this.#undelivered(row.region) }))
       .toSorted(
         (a, b) =>
           compareText(a.region, b.region) ||

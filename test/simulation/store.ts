@@ -143,6 +143,8 @@ class SimulatedSession implements StoreSession {
   /** What it will be once the latest flight has landed. */
   #inFlight: Standing | undefined
   #writer = new AbortController()
+  /** Between a lost connection and the next resolution nothing is written. */
+  #isConnected = true
   #isClosed = false
   #isTold = false
 
@@ -197,6 +199,7 @@ class SimulatedSession implements StoreSession {
     execute: () => End | NotLanded,
   ): Promise<End | NotLanded> {
     const { network, process, server } = this.#parts
+    if (!this.#isConnected) return { end: 'lost', error: new Error('the writer is not connected') }
     try {
       const ended = await network.ask<End | NotLanded>(
         process,
@@ -236,6 +239,7 @@ class SimulatedSession implements StoreSession {
       )
       if (taken === undefined) return { end: 'superseded', owner: holder }
       this.#epoch = taken.epoch
+      this.#isConnected = true
       const expected = this.#standing.commitNumber
       if (taken.commitNumber === expected) return { end: 'notLanded' }
       if (taken.commitNumber === expected + 1 && this.#inFlight?.commitNumber === expected + 1) {
@@ -253,6 +257,7 @@ class SimulatedSession implements StoreSession {
   destroyWriter(): void {
     const { server, process } = this.#parts
     const before = this.#writer
+    this.#isConnected = false
     this.#writer = new AbortController()
     before.abort()
     server.gone(process.name)

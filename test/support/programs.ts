@@ -132,6 +132,8 @@ async function runProgram(
       (value) => (wait === 'never' ? undefined : record(index, value)),
       (error: unknown) => (wait === 'never' ? undefined : record(index, codeOf(error))),
     )
+    // a handler that fails over one call waits for none of the others
+    recorded.catch(() => undefined)
     if (wait === 'now') return recorded
     if (wait === 'end') outstanding.push(recorded)
     return undefined
