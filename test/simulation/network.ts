@@ -19,8 +19,9 @@ export interface Request<Answer> {
   refuse?(trouble: 'deferred' | 'refused'): Answer | Promise<Answer>
 }
 
-/** Between a request that nobody waits for any more and its arrival. */
-const late: Span = [5, 900]
+/** Between a request that nobody waits for any more and its arrival; milliseconds. */
+export const latest = 900
+const late: Span = [5, latest]
 const slowly = 40
 
 export interface NetworkParts {

@@ -90,7 +90,7 @@ export class VirtualTime {
 
   /** @throws when nothing is left to happen, or too much happens */
   async runUntil(isOver: () => boolean): Promise<void> {
-    await settled()
+    await settled(0)
     while (!isOver()) {
       const next = this.#queue.shift()
       if (next === undefined) throw new Error('it does not end: nothing is left to happen')
@@ -105,8 +105,9 @@ export class VirtualTime {
       this.now = next.at
       this.#current = process
       next.run()
-      await settled()
+      await settled(this.#steps)
     }
+    await settled(0)
   }
 
   /** Of equal times the one that was set first. */
@@ -168,7 +169,13 @@ export class VirtualTime {
   }
 }
 
-/** Until whatever can go on at once has gone on: promises, and one turn of the event loop for what waits for that. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve))
+/** So many steps may pass before Node is asked which rejections nobody has heard of. */
+const stepsPerTurn = 32
+
+/** Until whatever can go on at once has gone on: a tick comes when no promise is left to be told. */
+function settled(steps: number): Promise<void> {
+  return new Promise((resolve) => {
+    if (steps % stepsPerTurn === 0) setImmediate(resolve)
+    else queueMicrotask(() => process.nextTick(resolve))
+  })
 }
