@@ -25,6 +25,6 @@ test('I1–I17: whatever crashes, is lost, forks or is taken over', { timeout: 3
 
 test('I8: a seed is a world: played twice, the same happens', async () => {
   for (const given of fc.sample(simulatedCases, { seed: 7, numRuns: 8 })) {
-    expect([...(await simulate(given))]).toEqual([...(await simulate(given))])
+    expect((await simulate(given)).fingerprint).toBe((await simulate(given)).fingerprint)
   }
 })

@@ -145,7 +145,7 @@ class SimulatedSession implements StoreSession {
   #writer = new AbortController()
   /** Between a lost connection and the next resolution nothing is written. */
   #isConnected = true
-  #isClosed = false
+  readonly #closed = new AbortController()
   #isTold = false
 
   constructor(parts: StoreParts, request: OpenStore, { epoch, commitNumber, resume }: Taken) {
@@ -290,7 +290,7 @@ class SimulatedSession implements StoreSession {
         return answer
       } catch (error) {
         failedAt ??= time.now
-        if (this.#isClosed || time.now - failedAt >= readDeadlineMs) throw error
+        if (this.#closed.signal.aborted || time.now - failedAt >= readDeadlineMs) throw error
         const inMs = jitteredMs(attempt, longestPauseMs)
         readRetrying?.(error, attempt, inMs)
         await time.sleep(process, inMs)
@@ -306,30 +306,27 @@ class SimulatedSession implements StoreSession {
     const { staleMs } = this.#request
     const say = async () => {
       await time.sleep(process, staleMs / beatsUntilStale)
-      if (this.#isClosed) return
+      if (this.#closed.signal.aborted) return
       const isOurs = await network
         .ask(process, server, { kind: 'beat', span: pace.read, execute: () => server.beat(process.name) })
         .catch(() => undefined)
       if (isOurs === false) return this.#tellSuperseded()
-      if (!this.#isClosed) void say()
+      if (!this.#closed.signal.aborted) void say()
     }
     void say()
   }
 
   #tellSuperseded(): void {
-    if (this.#isTold || this.#isClosed) return
+    if (this.#isTold || this.#closed.signal.aborted) return
     this.#isTold = true
     this.#request.superseded?.(this.#parts.server.holder)
   }
 
   async confirm(): Promise<void> {
     const { network, process, server, pace } = this.#parts
+    const execute = () => server.isHeldBy(process.name)
     const asking = network
-      .ask(process, server, {
-        kind: 'confirm',
-        span: pace.read,
-        execute: () => server.isHeldBy(process.name),
-      })
+      .ask(process, server, { kind: 'confirm', span: pace.read, execute }, this.#closed.signal)
       .then((isOurs) => {
         if (!isOurs) this.#tellSuperseded()
       })
@@ -338,8 +335,8 @@ class SimulatedSession implements StoreSession {
   }
 
   async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
+    if (this.#closed.signal.aborted) return
+    this.#closed.abort()
     await release(this.#parts)
     this.#parts.server.gone(this.#parts.process.name)
   }

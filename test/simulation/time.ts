@@ -56,6 +56,11 @@ export class VirtualTime {
     this.#random = random
   }
 
+  /** Of all that has happened: hardly any two worlds take as many steps and end at the same instant. */
+  get fingerprint(): string {
+    return `${this.#steps} steps to ${this.now}`
+  }
+
   /** Whose step this is. */
   get current(): Process {
     return this.#current

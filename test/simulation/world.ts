@@ -63,11 +63,17 @@ const polls: ReadonlySet<string> = new Set(['beat', 'owner'])
 /** What happened in a case, by name; a soak counts these, so that nobody believes in cases that never occur. */
 export type Mix = Set<string>
 
+export interface Simulated {
+  readonly happened: Mix
+  /** The same for the same case, and hardly for any other. */
+  readonly fingerprint: string
+}
+
 /** @throws when a run ends as it must not, does not end, or something differs */
-export async function simulate(given: SimulatedCase): Promise<Mix> {
+export async function simulate(given: SimulatedCase): Promise<Simulated> {
   const world = new SimulatedWorld(given)
   await world.toTheEnd()
-  return world.mix
+  return { happened: world.mix, fingerprint: world.fingerprint }
 }
 
 class SimulatedWorld {
@@ -127,6 +133,10 @@ class SimulatedWorld {
     this.#shown = new Shown(given, this.#ledger, this.#redis.held, this.#server.database.regions, this.mix)
     const { owners } = given
     this.#owners = ['A', 'B'].slice(0, owners).map((name) => ({ name, lives: 0, isDone: false }))
+  }
+
+  get fingerprint(): string {
+    return this.#time.fingerprint
   }
 
   async toTheEnd(): Promise<void> {

@@ -123,7 +123,7 @@ async function play({ seed: first, step, seconds, cases }: Share): Promise<void>
     const seed = (first + index * step) % 2 ** 31
     let happened: readonly string[] = []
     const property = fc.asyncProperty(simulatedCases, async (given) => {
-      happened = [...(await simulate(given))]
+      happened = [...(await simulate(given)).happened]
     })
     const result = await fc.check(property, { seed, numRuns: 1, endOnFailure: true })
     report.push({ seed, happened, ...(result.failed ? { error: String(result.errorInstance) } : {}) })
