@@ -453,7 +453,7 @@ class SimulatedWorld {
         for (const listener of this.#listeners) listener()
         break
       case 'redis away':
-        this.#redis.goAway(this.#between(0, 3_000), this.#listeners)
+        this.#loseRedis(this.#between(0, 3_000))
         break
       default:
         return false
@@ -476,6 +476,11 @@ class SimulatedWorld {
 
   #restart(downMs: number): void {
     this.#server.restart(downMs)
+    this.#trouble(this.#time.now + downMs)
+  }
+
+  #loseRedis(downMs: number): void {
+    this.#redis.goAway(downMs, this.#listeners)
     this.#trouble(this.#time.now + downMs)
   }
 
