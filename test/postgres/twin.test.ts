@@ -89,7 +89,7 @@ class Twins {
   readonly #given: Program
   #sessions: readonly StoreSession[] = []
   /** Of owners that lost the pipeline. */
-  #former: (readonly StoreSession[])[] = []
+  readonly #former: (readonly StoreSession[])[] = []
   #committed = 0
 
   constructor(given: Program, world: World) {
@@ -144,8 +144,10 @@ class Twins {
 
   async #open(): Promise<void> {
     this.#sessions = await Promise.all(this.#sides.map((side) => side.open()))
-    const resumes = this.#sessions.map(({ resume: { incarnation: _, positions, ...rest } }) => ({
+    const resumes = this.#sessions.map(({ resume: { positions, ...rest } }) => ({
       ...rest,
+      // of each server its own
+      incarnation: undefined,
       positions: Object.fromEntries(positions),
     }))
     expect(resumes[0], 'where to resume').toEqual(resumes[1])

@@ -13,6 +13,7 @@ export class SimulatedRedis {
   readonly process = new Process('redis')
   readonly held: MemoryRegions
   readonly #time: VirtualTime
+  readonly #listeners = new Set<() => void>()
   #upAt = 0
   life = 0
 
@@ -26,13 +27,21 @@ export class SimulatedRedis {
   }
 
   /** Everybody connects again once it is back. */
-  goAway(downMs: number, listeners: Iterable<() => void>): void {
+  goAway(downMs: number): void {
     this.life++
     this.#upAt = this.#time.now + downMs
-    const told = [...listeners]
-    this.#time.at(this.process, downMs, () => {
-      for (const listener of told) listener()
-    })
+    this.#time.at(this.process, downMs, () => this.reconnect())
+  }
+
+  /** Tells whoever is connected that it is so anew. */
+  reconnect(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** @returns what ends it */
+  onReconnect(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 }
 
@@ -42,8 +51,6 @@ export interface PublisherParts {
   readonly redis: SimulatedRedis
   readonly process: Process
   readonly pace: Pace
-  /** Whoever is connected. */
-  readonly listeners: Set<() => void>
   /** A delivery begins. */
   begins(region: string): void
   /** It is at the server; nobody has heard of it yet. */
@@ -53,7 +60,7 @@ export interface PublisherParts {
 }
 
 export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
-  const { network, redis, process, pace, time, listeners, begins, arrived, lookFailed } = parts
+  const { network, redis, process, pace, time, begins, arrived, lookFailed } = parts
   const { held } = redis
   return {
     address: held.address,
@@ -91,12 +98,8 @@ export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
     history: (region, limit) => held.history(region, limit),
     watch: (regions, options) => held.watch(regions, options),
     plan: (outgoing) => held.plan(outgoing),
-    onReconnect(listener) {
-      // heard in a step of the process's own
-      const told = () => void time.at(process, 0, listener)
-      listeners.add(told)
-      return () => void listeners.delete(told)
-    },
+    // heard in a step of the process's own
+    onReconnect: (listener) => redis.onReconnect(() => void time.at(process, 0, listener)),
     close: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }

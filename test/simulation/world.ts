@@ -5,63 +5,25 @@
  * landed, whenever one looks, is what a sequential run over the surviving blocks would have written and read.
  */
 import assert from 'node:assert/strict'
-import { createIndexer, type Indexer, type Outcome, type Store } from '../../src/index.ts'
+import type { Outcome } from '../../src/index.ts'
 import { memoryRegions } from '../../src/publish/memory.ts'
-import {
-  programTables as tables,
-  programHandler,
-  type ProgramItem,
-  type Readings,
-} from '../support/programs.ts'
+import type { Group } from '../../src/staging/batch.ts'
 import { dice, type Dice } from '../support/dice.ts'
 import { LivingChain, type KnownBlocks } from '../support/forks-chains.ts'
-import { Ledger } from '../support/forks-ledger.ts'
-import { Wire } from '../interleaving/ports.ts'
+import { Ledger, type Rows } from '../support/forks-ledger.ts'
+import { programTables as tables } from '../support/programs.ts'
 import type { SimulatedCase } from './cases.ts'
 import { Faults, type Trouble, type What } from './faults.ts'
+import { Life, type Mix, type Owner, type Surroundings } from './life.ts'
 import { latest, Network } from './network.ts'
-import { SimulatedRedis, simulatedPublisher } from './regions.ts'
+import { SimulatedRedis } from './regions.ts'
 import { SimulatedServer } from './server.ts'
 import { Shown } from './shown.ts'
-import { simulatedStore } from './store.ts'
 import { Process, VirtualTime } from './time.ts'
-import { guardedStore } from './guarded.ts'
 
-/** One after the other, until everything is indexed. */
-interface Owner {
-  readonly name: string
-  lives: number
-  isDone: boolean
-}
-
-/** One life of an owner. */
-interface Life {
-  readonly owner: Owner
-  readonly process: Process
-  readonly startedAt: number
-  readonly wire: Wire
-  /** What its handlers have read, by checkpoint. */
-  readonly readings: Map<number, Readings>
-  indexer: Indexer
-  /** It has the pipeline, and knows where it stands. */
-  isOpen: boolean
-  isOver: boolean
-  handlerFails: boolean
-  sourceFails: boolean
-  /** Target of the forks that were told and are not rolled back yet. */
-  fork: number | undefined
-  /** The committed frontier when it lost the pipeline, or gave it up. */
-  frontierAtEnd: number | undefined
-  isSuperseded: boolean
-}
-
-const stale = 1_000
 const longestTrouble = 60_000
-/** Requests that nobody waits for. */
+/** Requests that nobody waits for: no fault is counted by them. */
 const polls: ReadonlySet<string> = new Set(['beat', 'owner'])
-
-/** What happened in a case, by name; a soak counts these, so that nobody believes in cases that never occur. */
-export type Mix = Set<string>
 
 export interface Simulated {
   readonly happened: Mix
@@ -91,7 +53,6 @@ class SimulatedWorld {
   readonly #shown: Shown
   readonly #owners: readonly Owner[]
   readonly #lives = new Map<string, Life>()
-  readonly #listeners = new Set<() => void>()
   /** Until then something goes wrong; a run that began later may not fail. */
   #troubledUntil = -1
   #difference: { readonly error: unknown } | undefined
@@ -104,9 +65,7 @@ class SimulatedWorld {
     this.#ledger = new Ledger(known, given.ordering === 'timestamp')
     this.#chains = given.chains.map((chain, index) => new LivingChain('abc'[index]!, chain, known))
     this.#server = new SimulatedServer(this.#time, {
-      taken: (token, resume) => {
-        if (this.#lives.get(token) !== undefined) this.#check(() => this.#ledger.opened(resume))
-      },
+      taken: (_token, resume) => this.#check(() => this.#ledger.opened(resume)),
       landed: (token, group) => this.#landed(token, group),
       restored: (_token, target) => this.#restored(target),
       lost: (token, how) => this.#lost(token, how === 'taken over'),
@@ -145,7 +104,7 @@ class SimulatedWorld {
       this.#differs(new Error(`nobody hears of it: ${String(error)}`, { cause: error }))
     process.on('unhandledRejection', unheard)
     try {
-      for (const chain of this.#chains) this.#live(chain)
+      for (const chain of this.#chains) this.#grow(chain)
       for (const owner of this.#owners) this.#startSoon(owner, 0, 30)
       await this.#until(() => this.#owners.every(({ isDone }) => isDone))
       if (!this.#isCalm) await this.#oneLast()
@@ -194,7 +153,7 @@ class SimulatedWorld {
     await this.#shown.compareTheEnd()
   }
 
-  #live(chain: LivingChain): void {
+  #grow(chain: LivingChain): void {
     const process = new Process(chain.id)
     const { chain: span } = this.#given.pace
     const schedule = (turn: Promise<unknown>) => turn.then(() => this.#time.sleep(process, ...span))
@@ -204,10 +163,10 @@ class SimulatedWorld {
   // ── owners ──────────────────────────────────────────────────────────────────────────────────────────────
 
   #startSoon(owner: Owner, leastMs: number, mostMs: number): void {
-    const inMs = leastMs + this.#random() * (mostMs - leastMs)
-    this.#time.at(this.#supervisor, inMs, () => {
-      const process = new Process(`${owner.name}${++owner.lives}`)
-      this.#time.at(process, 0, () => void this.#run(owner, process))
+    this.#time.at(this.#supervisor, this.#between(leastMs, mostMs), () => {
+      const life = new Life(owner, this.#surroundings)
+      this.#lives.set(life.process.name, life)
+      this.#time.at(life.process, 0, () => void this.#live(life))
     })
   }
 
@@ -217,186 +176,42 @@ class SimulatedWorld {
     else this.#startSoon(owner, latest, 3 * latest)
   }
 
-  async #run(owner: Owner, process: Process): Promise<void> {
-    const { given, life } = { given: this.#given, life: this.#born(owner, process) }
-    const port = async (kind: string, span: readonly [number, number]) => {
-      this.#called(process, kind)
-      await this.#time.sleep(process, ...span)
-    }
-    const sourcePort = async () => {
-      await port('block', given.pace.source)
-      if (!life.sourceFails) return
-      life.sourceFails = false
-      throw new Error('the source failed')
-    }
-    life.indexer = createIndexer({
-      name: 'case',
-      source: this.#chains.map((chain) => chain.source(sourcePort)),
-      ordering: given.ordering,
-      tables,
-      ...(given.preload ? {} : { preload: false as const }),
-      handle: async (item: ProgramItem, context) => {
-        if (!context.preloading) await port('handler', given.pace.handler)
-        if (life.handlerFails) {
-          life.handlerFails = false
-          throw new Error('a fault in the handler')
-        }
-        await programHandler(readingsOf(life, Number(context.checkpoint)))(item, context)
-      },
-      handleBlock: ({ hash }, { region }) => {
-        for (const [name, values] of this.#shown.publishedBy(hash!)) {
-          for (const value of values) region(name).publish({ value })
-        }
-      },
-      store: this.#store(life),
-      regions: this.#publisher(life),
-      ownership: { standby: true, staleMs: stale },
-      limits: {
-        batchItems: given.batchItems,
-        stagedBytes: given.stagedBytes,
-        groupLatencyMs: given.groupLatencyMs,
-        failDeadlineMs: this.#random() < 0.3 ? 0 : 2_000,
-      },
-    })
-    this.#watch(life)
-    const outcome = await life.indexer.run()
-    life.isOver = true
-    this.mix.add(`a run ${outcome.status}`)
-    await this.#checkOutcome(life, outcome)
-    if (outcome.status === 'finished') owner.isDone = true
-    else this.#startAgain(owner)
-  }
-
-  #born(owner: Owner, process: Process): Life {
-    const life: Life = {
-      owner,
-      process,
-      startedAt: this.#time.now,
-      wire: new Wire((error) => this.#differs(error)),
-      readings: new Map(),
-      indexer: undefined as unknown as Indexer,
-      isOpen: false,
-      isOver: false,
-      handlerFails: false,
-      sourceFails: false,
-      fork: undefined,
-      frontierAtEnd: undefined,
-      isSuperseded: false,
-    }
-    this.#lives.set(process.name, life)
-    return life
-  }
-
-  #store(life: Life): Store {
-    const { process, owner, wire } = life
-    const store = simulatedStore({
+  get #surroundings(): Surroundings {
+    const troubledUntil = () => this.#troubledUntil
+    return {
+      given: this.#given,
       time: this.#time,
+      random: this.#random,
       network: this.#network,
       server: this.#server,
-      process,
-      pid: owner.name.charCodeAt(0) * 1_000 + owner.lives,
-      pace: this.#given.pace,
-      reading: () => {
-        if (wire.group !== undefined) this.mix.add('a read beside a commit')
-      },
-    })
-    return guardedStore(store, wire, (assertion) => this.#check(assertion), {
-      forkOf: () => life.fork,
-      ledger: this.#ledger,
-      isValid: (source, hash) => this.#chains.find(({ id }) => id === source)!.isValid(hash),
-      isOwner: () => this.#server.isHeldBy(process.name),
-      isSorted: this.#given.ordering === 'timestamp' && this.#chains.length > 1,
-    })
-  }
-
-  #publisher(life: Life) {
-    return simulatedPublisher({
-      time: this.#time,
-      network: this.#network,
       redis: this.#redis,
-      process: life.process,
-      pace: this.#given.pace,
-      listeners: this.#listeners,
-      begins: (region) =>
-        this.#check(() => {
-          assert.ok(!life.isOver, `I7: ${region} is delivered by nobody's run`)
-          const isFailing = life.indexer.status().lanes?.control === 'failing'
-          assert.ok(!isFailing, `I7: a delivery of ${region} begins after the first error`)
-        }),
-      arrived: async (outgoing) => {
-        this.#check(() => this.#shown.checkArriving(outgoing))
-        const delivery = await this.#redis.held.persist(outgoing, new AbortController().signal)
-        this.#check(() => this.#shown.arrived(outgoing, delivery))
-        return delivery
+      chains: this.#chains,
+      ledger: this.#ledger,
+      shown: this.#shown,
+      mix: this.mix,
+      get troubledUntil() {
+        return troubledUntil()
       },
-      lookFailed: () => this.#shown.blind++,
-    })
+      called: (process, kind) => void this.#called(process, kind),
+      check: (assertion) => this.#check(assertion),
+    }
   }
 
-  /** What its events and its states must not say. */
-  #watch(life: Life): void {
-    const { indexer, wire } = life
-    const { stagedBytes: budget } = this.#given
-    let computing = ''
-    indexer.on('ownership', ({ state }) => {
-      if (state === 'taken') life.isOpen = true
-    })
-    indexer.on('fork', ({ target }) => {
-      this.mix.add('a fork told')
-      if (wire.group !== undefined) this.mix.add('a commit on the wire at a fork')
-      if (indexer.status().stagedBatches >= 2) this.mix.add('two staged batches at a fork')
-      life.fork = Math.min(life.fork ?? Infinity, Number(target))
-    })
-    indexer.on('rollback.committed', () => {
-      life.fork = undefined
-      wire.thawed()
-    })
-    indexer.on('state', ({ lanes, stagedBytes, stagedBatches }) => {
-      if (lanes === undefined) return
-      const { control, compute, commit } = lanes
-      if (stagedBatches >= 2) this.mix.add('two or more staged batches')
-      if (compute === 'waiting') this.mix.add('a full budget')
-      this.#check(() => {
-        const isActive = compute === 'waiting' || compute === 'pulling'
-        assert.ok(control !== 'failing' || !isActive, 'I7: compute goes on after the first error')
-        const isBegun = compute === 'pulling' && computing !== 'pulling'
-        assert.ok(
-          !isBegun || stagedBytes < budget,
-          `I11: another batch with ${stagedBytes} of ${budget} bytes staged`,
-        )
-        const isIdle = compute === 'waiting' && commit === 'idle'
-        assert.ok(control !== 'flowing' || !isIdle, 'I3, H48: compute waits for a commit, and there is none')
-      })
-      computing = compute
-    })
+  async #live(life: Life): Promise<void> {
+    const outcome = await life.run()
+    if (outcome.status !== 'finished') return this.#startAgain(life.owner)
+    await this.#compareShown(life, outcome)
+    life.owner.isDone = true
   }
 
-  async #checkOutcome(
-    { process, startedAt, frontierAtEnd, isOpen, isSuperseded }: Life,
-    outcome: Outcome,
-  ): Promise<void> {
-    const name = `${process.name}, which ${outcome.status},`
-    this.#check(() => {
-      assert.equal(this.#time.timersOf(process), 0, `I16: ${name} left a timer`)
-      if (outcome.status === 'superseded') assert.ok(isSuperseded, `I9: ${name} had the pipeline`)
-      else if (outcome.status !== 'finished' && this.#troubledUntil < startedAt) {
-        throw outcome.status === 'failed' ? outcome.error : new Error(`${name} for no reason`)
-      }
-      const isCertain = outcome.status !== 'superseded' && outcome.inDoubt === undefined
-      if (isCertain && isOpen && frontierAtEnd !== undefined) {
-        assert.equal(Number(outcome.committed), frontierAtEnd, `the frontier of ${name}`)
-      }
-      if (outcome.status === 'finished')
-        assert.equal(outcome.committed, outcome.processed, 'I6: all is committed')
-    })
-    if (outcome.inDoubt !== undefined) this.mix.add('a run ended in doubt')
-    if (outcome.status !== 'finished') return
-    const isDelivered = Object.values(outcome.regions).every(
+  async #compareShown({ process }: Life, { regions }: Outcome): Promise<void> {
+    const isDelivered = Object.values(regions).every(
       ({ health, undelivered }) => health !== 'quarantined' && undelivered === 0,
     )
     if (!isDelivered) this.mix.add('a region given up')
     // another owner may have gone on meanwhile
-    if (isDelivered && this.#given.owners === 1) await this.#compared(this.#shown.compare(`after ${name}`))
+    if (!isDelivered || this.#given.owners > 1) return
+    await this.#compared(this.#shown.compare(`after ${process.name}`))
   }
 
   // ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────────
@@ -450,7 +265,7 @@ class SimulatedWorld {
         break
       case 'redis emptied':
         this.#shown.emptied()
-        for (const listener of this.#listeners) listener()
+        this.#redis.reconnect()
         break
       case 'redis away':
         this.#loseRedis(this.#between(0, 3_000))
@@ -480,7 +295,7 @@ class SimulatedWorld {
   }
 
   #loseRedis(downMs: number): void {
-    this.#redis.goAway(downMs, this.#listeners)
+    this.#redis.goAway(downMs)
     this.#trouble(this.#time.now + downMs)
   }
 
@@ -495,7 +310,7 @@ class SimulatedWorld {
 
   // ── what has happened at the server ─────────────────────────────────────────────────────────────────────
 
-  #landed(token: string, group: Parameters<SimulatedServer['write']>[3]): void {
+  #landed(token: string, group: Group): void {
     const life = this.#lives.get(token)!
     if (life.process.isDead || life.isOver) this.mix.add('a commit landed after its run')
     const blocks = group.batches.flatMap((batch) => batch.blocks)
@@ -517,15 +332,13 @@ class SimulatedWorld {
   }
 
   #lost(token: string, isTakenOver: boolean): void {
-    const life = this.#lives.get(token)
-    if (life === undefined) return
-    life.frontierAtEnd = this.#ledger.frontier
+    const life = this.#lives.get(token)!
+    life.lose(isTakenOver, this.#ledger.frontier)
     if (!isTakenOver) return
-    life.isSuperseded = true
     this.mix.add(life.process.isDead ? 'taken over from a dead owner' : 'taken over from one that lives')
   }
 
-  #rows() {
+  #rows(): Rows {
     const { database } = this.#server
     return Object.fromEntries(Object.keys(tables).map((name) => [name, database.rows(name)]))
   }
@@ -551,10 +364,4 @@ class SimulatedWorld {
       this.#differs(error)
     }
   }
-}
-
-function readingsOf(life: Life, checkpoint: number): Readings {
-  let readings = life.readings.get(checkpoint)
-  if (readings === undefined) life.readings.set(checkpoint, (readings = new Map()))
-  return readings
 }
