@@ -57,7 +57,7 @@ export class MemoryRegionRows {
   current(): RegionRow[] {
     return this.#rows
       .filter((row, index) => this.#rows[index + 1]?.region !== row.region)
-      .map(({ body: _, ...row }) => ({ ...row, undelivered: this.#undelivered(row.region) }))
+      .map((row) => withoutBody({ ...row, undelivered: this.#undelivered(row.region) }))
   }
 
   #undelivered(of: string): number {
@@ -97,6 +97,11 @@ export class MemoryRegionRows {
         : row,
     )
   }
+}
+
+function withoutBody(row: StoredSnapshot): RegionRow {
+  const { region, id, checkpoint, seq, stamp, isDelivered, undelivered, committedAt } = row
+  return { region, id, checkpoint, seq, stamp, isDelivered, undelivered, committedAt }
 }
 
 function byPlace(a: StoredSnapshot, b: StoredSnapshot): number {

@@ -70,17 +70,29 @@ export function numericNumberCodec(shape: DecimalShape | undefined): ColumnCodec
   }
 }
 
+/** Digits before the point of a numeric without a declared precision. */
+const mostDigits = 131_072n
+/** Far below it; nearly every number is, and the limit itself takes a while to compute. */
+const surelyFits = 1n << 4_096n
+
+function fitsUndeclared(whole: bigint): boolean {
+  if (whole < surelyFits && whole > -surelyFits) return true
+  const limit = 10n ** mostDigits
+  return whole < limit && whole > -limit
+}
+
 /** Whole numbers of any size; the declared scale, if any, is 0. */
 export function numericBigintCodec(shape: DecimalShape | undefined): ColumnCodec {
-  const limit = shape === undefined ? 10n ** 131_072n : 10n ** BigInt(shape.precision)
-  const least = -limit
+  const limit = shape === undefined ? undefined : 10n ** BigInt(shape.precision)
+  const fits = (whole: bigint) =>
+    limit === undefined ? fitsUndeclared(whole) : whole < limit && whole > -limit
   return {
     pgType: typeName(shape),
     wire: binaryWire('numeric', (value, out) => encodeWholeDecimal(value as bigint, out)),
     canonical(value) {
       const whole = typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value
       if (typeof whole !== 'bigint') throw new ValueError(wrongType('a bigint', value))
-      if (whole < limit && whole > least) return whole
+      if (fits(whole)) return whole
       throw new ValueError(`${typeName(shape)} cannot hold ${show(value)}: it is out of range`)
     },
     decode(text) {
