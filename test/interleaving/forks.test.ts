@@ -10,7 +10,7 @@ import { checkForks } from './forks-world.ts'
 import { inMemory } from './world.ts'
 
 const seed = process.env['SEED'] === undefined ? undefined : Number(process.env['SEED'])
-const runs = Number(process.env['CASES'] ?? 300)
+const runs = Number(process.env['CASES'] ?? 200)
 
 test(
   'I2 I4 I5 I8 I10 I12 I15, H21–H25 H28–H33 H69–H71: random programs with forks under random schedules',

@@ -7,7 +7,7 @@ import { test } from 'vitest'
 import { cases, check, inMemory } from './world.ts'
 
 const seed = process.env['SEED'] === undefined ? undefined : Number(process.env['SEED'])
-const runs = Number(process.env['CASES'] ?? 300)
+const runs = Number(process.env['CASES'] ?? 200)
 
 test('I2 I4 I6 I7 I8 I10: random programs under random schedules', { timeout: 300_000 }, async () => {
   await fc.assert(

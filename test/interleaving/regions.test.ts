@@ -26,7 +26,7 @@ import { row } from '../support/indexers.ts'
 import { runToItsEnd, scheduledPort, scheduledStore, watchedSession, Wire, type Delays } from './ports.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const runs = Number(process.env['CASES'] ?? 150)
+const runs = Number(process.env['CASES'] ?? 100)
 
 const regions = ['north', 'south', 'west'] as const
 

@@ -12,7 +12,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { onServer } from '../support/programs-on-postgres.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const numRuns = Number(process.env['CASES'] ?? 12)
+const numRuns = Number(process.env['CASES'] ?? 8)
 
 test(
   `I2 I5 I8 I10 I12 I15 H21 H22 H23 H25 H69 H70: random programs with forks on a real server (seed ${seed})`,

@@ -12,7 +12,7 @@ import { createDatabase } from '../support/postgres.ts'
 import { onServer } from '../support/programs-on-postgres.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const numRuns = Number(process.env['CASES'] ?? 20)
+const numRuns = Number(process.env['CASES'] ?? 14)
 
 test(
   `I2 I4 I6 I7 I8 I10 H11 H12 H37: random programs under random schedules on a real server (seed ${seed})`,

@@ -19,7 +19,7 @@ import { comparable, realSide, simulatedSide, type Side } from '../support/twin-
 import { Stager, type GivenBatch } from '../support/twin-stager.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-const numRuns = Number(process.env['RUNS'] ?? 10)
+const numRuns = Number(process.env['RUNS'] ?? 8)
 
 const regions = ['north', 'south']
 
