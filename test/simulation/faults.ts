@@ -19,6 +19,8 @@ export const whats = [
   'write answer lost',
   'write deferred',
   'write refused',
+  // it may have arrived, and nothing comes back
+  'write hangs',
   'rollback lost',
   'rollback late',
   'rollback answer lost',

@@ -35,9 +35,13 @@ export function guardedStore(
     casing: store.casing,
     async open(request) {
       const session = await store.open(request)
+      /** The session was told that it is somebody else's. */
+      let isLost = false
+      const checkSending = () => check(() => assert.ok(!isLost, 'I9: sent although the row is lost'))
       return watchedSession(session, {
         async write(group, flushed) {
           check(() => assert.equal(forkOf(), undefined, 'I5, H29: a group is sent beside a fork'))
+          checkSending()
           wire.send(group)
           const ended = await session.write(group, flushed)
           wire.answered(ended)
@@ -45,6 +49,7 @@ export function guardedStore(
         },
         async restore(target) {
           check(() => checkTarget(target))
+          checkSending()
           wire.sendRestore()
           const ended = await session.restore(target)
           wire.restoreAnswered()
@@ -53,6 +58,7 @@ export function guardedStore(
         async resolve() {
           const ended = await session.resolve()
           if (ended.end === 'landed') wire.resolved()
+          if (ended.end === 'superseded') isLost = true
           return ended
         },
       })

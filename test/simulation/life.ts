@@ -1,6 +1,6 @@
 /** One life of an owner: a real indexer in a process of its own, watched from its start to its outcome. */
 import assert from 'node:assert/strict'
-import { createIndexer, type Indexer, type Outcome, type Store } from '../../src/index.ts'
+import { createIndexer, type Indexer, type Outcome, type Store, type TailraceError } from '../../src/index.ts'
 import type { RegionPublisher } from '../../src/publish/port.ts'
 import { Wire } from '../interleaving/ports.ts'
 import type { Dice } from '../support/dice.ts'
@@ -66,6 +66,8 @@ export class Life {
   sourceFails = false
   /** It has its outcome. */
   isOver = false
+  /** What it was made to fail with, and hears of at once: in that order. */
+  readonly #planted: unknown[] = []
   readonly #around: Surroundings
   readonly #wire: Wire
   /** It has the pipeline, and knows where it stands. */
@@ -149,7 +151,17 @@ export class Life {
     await this.#port('block', this.#around.given.pace.source)
     if (!this.sourceFails) return
     this.sourceFails = false
-    throw new Error('the source failed')
+    throw this.#plant()
+  }
+
+  abort(): void {
+    void this.indexer.abort(this.#plant())
+  }
+
+  #plant(): Error {
+    const error = new Error(`planted ${this.#planted.length}`)
+    this.#planted.push(error)
+    return error
   }
 
   #readingsOf(checkpoint: number): Readings {
@@ -224,23 +236,37 @@ export class Life {
       this.#fork = undefined
       this.#wire.thawed()
     })
-    let computing = ''
+    let before = { compute: '', commit: '' }
     indexer.on('state', ({ lanes, stagedBytes, stagedBatches }) => {
       if (lanes === undefined) return
       const { control, compute, commit } = lanes
       if (stagedBatches >= 2) mix.add('two or more staged batches')
-      if (compute === 'waiting') mix.add('a full budget')
+      if (compute === 'waiting') {
+        mix.add('a full budget')
+        // in this step a landing may have been counted in one place, and not in the other yet
+        this.#around.time.at(this.process, 0, () => check(() => this.#checkWaiting()))
+      }
       check(() => {
         const isActive = compute === 'waiting' || compute === 'pulling'
         assert.ok(control !== 'failing' || !isActive, 'I7: compute goes on after the first error')
-        const isBegun = compute === 'pulling' && computing !== 'pulling'
+        const isBegun = compute === 'pulling' && before.compute !== 'pulling'
         const place = `${stagedBytes} of ${given.stagedBytes} bytes staged`
         assert.ok(!isBegun || stagedBytes < given.stagedBytes, `I11: another batch with ${place}`)
-        const isIdle = compute === 'waiting' && commit === 'idle'
-        assert.ok(control !== 'flowing' || !isIdle, 'I3, H48: compute waits for a commit, and there is none')
+        const startsCommit = before.commit === 'idle' && commit === 'committing'
+        const isOvertaken = startsCommit && before.compute.startsWith('cpu') && isActive
+        assert.ok(!isOvertaken, 'I3, H64: the next batch does not wait for the frames of the commit')
       })
-      computing = compute
+      before = { compute, commit }
     })
+  }
+
+  /** Between two steps everybody counts the same. */
+  #checkWaiting(): void {
+    const { lanes, stagedBytes } = this.indexer.status()
+    if (this.isOver || lanes?.compute !== 'waiting' || lanes.control !== 'flowing') return
+    assert.notEqual(lanes.commit, 'idle', 'I3, H48: compute waits for a commit, and there is none')
+    const budget = this.#around.given.stagedBytes
+    assert.ok(stagedBytes >= budget, `I3: compute waits with ${stagedBytes} of ${budget} bytes staged`)
   }
 
   #checkOutcome(outcome: Outcome): void {
@@ -253,10 +279,20 @@ export class Life {
     else if (status !== 'finished' && troubledUntil < startedAt) {
       throw status === 'failed' ? outcome.error : new Error(`${name} for no reason`)
     }
+    if (status === 'failed') this.#checkFirst(outcome)
     const isCertain = status !== 'superseded' && inDoubt === undefined
     if (isCertain && this.#isOpen && this.#lost !== undefined) {
       assert.equal(Number(committed), this.#lost.frontier, `the frontier of ${name}`)
     }
     if (status === 'finished') assert.equal(committed, processed, 'I6: all is committed')
+  }
+
+  #checkFirst({ error, suppressed }: Extract<Outcome, { status: 'failed' }>): void {
+    const placeOf = (one: TailraceError) =>
+      this.#planted.findIndex((planted) => one.walk((cause) => cause === planted) !== undefined)
+    const first = placeOf(error)
+    if (first === -1) return
+    const earlier = suppressed.map(placeOf).filter((place) => place !== -1 && place < first)
+    assert.deepEqual(earlier, [], `I7, H36: ${String(error.cause)} is told as the first error`)
   }
 }

@@ -65,19 +65,26 @@ export class Network {
       if (from.isDead) return
       const { life } = to
       const factor = trouble === 'slow' ? slowly : 1
+      /** Without anybody who waits for it. */
+      const executed = () => {
+        if (!to.isUp || to.life !== life) return
+        const answer = request.execute()
+        if (answer instanceof Promise) answer.catch(() => undefined)
+      }
       const lose = (inMs: number, why: string) =>
         time.at(from, inMs, () => reject(new Error(`${request.kind}: ${why}`)))
       if (trouble === 'lost' || trouble === 'fails') {
         return void lose(this.#draw(request.span), 'the connection was lost')
       }
-      if (trouble === 'hangs') return
+      if (trouble === 'hangs') {
+        if (this.#parts.random() < 0.5) time.at(to.process, this.#draw(request.span), () => void executed())
+        return
+      }
       if (trouble === 'late') {
         lose(this.#draw(request.span), 'the connection was lost')
         time.at(to.process, this.#draw(late), () => {
-          if (!to.isUp || to.life !== life) return
-          arrivedLate(request.kind)
-          const answer = request.execute()
-          if (answer instanceof Promise) answer.catch(() => undefined)
+          if (to.isUp && to.life === life) arrivedLate(request.kind)
+          executed()
         })
         return
       }

@@ -239,7 +239,7 @@ class SimulatedWorld {
         void life.indexer.stop()
         break
       case 'abort':
-        void life.indexer.abort('disturbed')
+        life.abort()
         break
       case 'handler fails':
         life.handlerFails = true

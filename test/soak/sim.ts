@@ -26,8 +26,8 @@ interface Played {
 /** Between two reports of a process. */
 const reportMs = 250
 /** Of these each has to happen in so many of a thousand cases; in fewer cases than this nothing can be said. */
-const requiredPermille = 5
-const fewestCases = 1_000
+const requiredPermille = 3
+const fewestCases = 2_000
 const required = [
   'crash',
   'freeze',
@@ -44,6 +44,7 @@ const required = [
   'write late',
   'write answer lost',
   'write refused',
+  'write hangs',
   'rollback answer lost',
   'resolve answer lost',
   'database restarts',
@@ -102,7 +103,8 @@ export async function soakSim(
   const what = [...new Set([...tally.keys(), ...required])]
   for (const name of what.toSorted((a, b) => (tally.get(b) ?? 0) - (tally.get(a) ?? 0))) {
     const share = (tally.get(name) ?? 0) / Math.max(1, played)
-    const isTooRare = played >= fewestCases && share < requiredPermille / 1_000 && required.includes(name)
+    const isTooRare =
+      !stopsAtFirst && played >= fewestCases && share < requiredPermille / 1_000 && required.includes(name)
     if (isTooRare) tooRare++
     console.log(`${name.padEnd(44)} ${(100 * share).toFixed(1)} %${isTooRare ? '  TOO RARE' : ''}`)
   }
