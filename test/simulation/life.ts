@@ -1,6 +1,8 @@
 /** One life of an owner: a real indexer in a process of its own, watched from its start to its outcome. */
 import assert from 'node:assert/strict'
-import { createIndexer, type Indexer, type Outcome, type Store, type TailraceError } from '../../src/index.ts'
+import type { InspectionEvent, SnapshotFrom } from 'xstate'
+import type { indexerMachine } from '../../machines/indexer.machine.ts'
+import { createIndexer, type Indexer, type Outcome, type Store } from '../../src/index.ts'
 import type { RegionPublisher } from '../../src/publish/port.ts'
 import { Wire } from '../interleaving/ports.ts'
 import type { Dice } from '../support/dice.ts'
@@ -66,14 +68,14 @@ export class Life {
   sourceFails = false
   /** It has its outcome. */
   isOver = false
-  /** What it was made to fail with, and hears of at once: in that order. */
-  readonly #planted: unknown[] = []
   readonly #around: Surroundings
   readonly #wire: Wire
   /** It has the pipeline, and knows where it stands. */
   #isOpen = false
   /** Target of the forks that were told and are not rolled back yet. */
   #fork: number | undefined
+  /** Of the errors of this run. */
+  #first: { readonly error: unknown } | undefined
   #lost: { readonly isTakenOver: boolean; readonly frontier: number } | undefined
 
   constructor(owner: Owner, around: Surroundings) {
@@ -129,6 +131,8 @@ export class Life {
           for (const value of values) region(name).publish({ value })
         }
       },
+      // not in every life, since it takes time
+      ...(random() < 0.25 ? { inspect: (event: InspectionEvent) => this.#inspected(event) } : {}),
       store: this.#store(),
       regions: this.#publisher(),
       ownership: { standby: true, staleMs },
@@ -151,17 +155,7 @@ export class Life {
     await this.#port('block', this.#around.given.pace.source)
     if (!this.sourceFails) return
     this.sourceFails = false
-    throw this.#plant()
-  }
-
-  abort(): void {
-    void this.indexer.abort(this.#plant())
-  }
-
-  #plant(): Error {
-    const error = new Error(`planted ${this.#planted.length}`)
-    this.#planted.push(error)
-    return error
+    throw new Error('the source failed')
   }
 
   #readingsOf(checkpoint: number): Readings {
@@ -279,7 +273,6 @@ export class Life {
     else if (status !== 'finished' && troubledUntil < startedAt) {
       throw status === 'failed' ? outcome.error : new Error(`${name} for no reason`)
     }
-    if (status === 'failed') this.#checkFirst(outcome)
     const isCertain = status !== 'superseded' && inDoubt === undefined
     if (isCertain && this.#isOpen && this.#lost !== undefined) {
       assert.equal(Number(committed), this.#lost.frontier, `the frontier of ${name}`)
@@ -287,12 +280,16 @@ export class Life {
     if (status === 'finished') assert.equal(committed, processed, 'I6: all is committed')
   }
 
-  #checkFirst({ error, suppressed }: Extract<Outcome, { status: 'failed' }>): void {
-    const placeOf = (one: TailraceError) =>
-      this.#planted.findIndex((planted) => one.walk((cause) => cause === planted) !== undefined)
-    const first = placeOf(error)
-    if (first === -1) return
-    const earlier = suppressed.map(placeOf).filter((place) => place !== -1 && place < first)
-    assert.deepEqual(earlier, [], `I7, H36: ${String(error.cause)} is told as the first error`)
+  /** What the chart knows, whatever is told in the end. */
+  #inspected(event: InspectionEvent): void {
+    if (event.type !== '@xstate.snapshot' || event.actorRef.sessionId !== event.rootId) return
+    const { failed, error } = (event.snapshot as MachineSnapshot).context
+    if (!failed) return
+    const first = (this.#first ??= { error })
+    this.#around.check(() => {
+      assert.equal(error, first.error, `I7, H36: another error has taken the place of ${String(first.error)}`)
+    })
   }
 }
+
+type MachineSnapshot = SnapshotFrom<typeof indexerMachine>

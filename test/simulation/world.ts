@@ -239,7 +239,7 @@ class SimulatedWorld {
         void life.indexer.stop()
         break
       case 'abort':
-        life.abort()
+        void life.indexer.abort('disturbed')
         break
       case 'handler fails':
         life.handlerFails = true
