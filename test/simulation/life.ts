@@ -188,9 +188,8 @@ export class Life {
   }
 
   #publisher(): RegionPublisher {
-    const { given, time, network, redis, shown, check } = this.#around
+    const { given, network, redis, shown, check } = this.#around
     return simulatedPublisher({
-      time,
       network,
       redis,
       process: this.process,
@@ -264,11 +263,18 @@ export class Life {
   }
 
   #checkOutcome(outcome: Outcome): void {
-    const { time, troubledUntil } = this.#around
+    const { time, redis, mix, troubledUntil } = this.#around
     const { process, startedAt } = this
     const { status, committed, processed, inDoubt } = outcome
     const name = `${process.name}, which ${status},`
     assert.equal(time.timersOf(process), 0, `I16: ${name} left a timer`)
+    assert.equal(redis.listenersOf(process), 0, `I16: ${name} left a listener`)
+    if (status === 'failed') {
+      const { phase, code, message } = outcome.error
+      assert.notEqual(phase, 'publish', `I13: ${name} failed over a region: ${message}`)
+      // two writes that hang take longer than a drain may
+      assert.ok(code !== 'DRAIN_DEADLINE' || mix.has('write hangs'), `I6: ${name} never drained`)
+    }
     if (status === 'superseded') assert.ok(this.#lost?.isTakenOver, `I9: ${name} had the pipeline`)
     else if (status !== 'finished' && troubledUntil < startedAt) {
       throw status === 'failed' ? outcome.error : new Error(`${name} for no reason`)

@@ -77,7 +77,7 @@ export class Network {
         return void lose(this.#draw(request.span), 'the connection was lost')
       }
       if (trouble === 'hangs') {
-        if (this.#parts.random() < 0.5) time.at(to.process, this.#draw(request.span), () => void executed())
+        if (this.#parts.random() < 0.5) time.at(to.process, this.#draw(request.span), executed)
         return
       }
       if (trouble === 'late') {

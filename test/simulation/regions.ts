@@ -13,7 +13,7 @@ export class SimulatedRedis {
   readonly process = new Process('redis')
   readonly held: MemoryRegions
   readonly #time: VirtualTime
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new Set<{ readonly process: Process; tell(): void }>()
   #upAt = 0
   life = 0
 
@@ -35,18 +35,22 @@ export class SimulatedRedis {
 
   /** Tells whoever is connected that it is so anew. */
   reconnect(): void {
-    for (const listener of this.#listeners) listener()
+    for (const { tell } of this.#listeners) tell()
   }
 
-  /** @returns what ends it */
-  onReconnect(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
+  /** Told in a step of the process's own. @returns what ends it */
+  onReconnect(process: Process, listener: () => void): () => void {
+    const own = { process, tell: () => void this.#time.at(process, 0, listener) }
+    this.#listeners.add(own)
+    return () => void this.#listeners.delete(own)
+  }
+
+  listenersOf(process: Process): number {
+    return [...this.#listeners].filter((listener) => listener.process === process).length
   }
 }
 
 export interface PublisherParts {
-  readonly time: VirtualTime
   readonly network: Network
   readonly redis: SimulatedRedis
   readonly process: Process
@@ -60,7 +64,7 @@ export interface PublisherParts {
 }
 
 export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
-  const { network, redis, process, pace, time, begins, arrived, lookFailed } = parts
+  const { network, redis, process, pace, begins, arrived, lookFailed } = parts
   const { held } = redis
   return {
     address: held.address,
@@ -98,8 +102,7 @@ export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
     history: (region, limit) => held.history(region, limit),
     watch: (regions, options) => held.watch(regions, options),
     plan: (outgoing) => held.plan(outgoing),
-    // heard in a step of the process's own
-    onReconnect: (listener) => redis.onReconnect(() => void time.at(process, 0, listener)),
+    onReconnect: (listener) => redis.onReconnect(process, listener),
     close: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }

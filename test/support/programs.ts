@@ -124,8 +124,12 @@ async function runProgram(
   const db = context.db as unknown as Record<string, AnyAccess>
   let outstanding: Promise<void>[] = []
   const record = (index: number | string, value: unknown) => {
-    for (const row of [value].flat()) assert.ok(Object.isFrozen(row), 'I17: a row that can be changed')
-    if (!context.preloading) readings.set(`${item.id}/${index}`, value)
+    const rows = [value].flat()
+    for (const row of rows) assert.ok(Object.isFrozen(row), 'I17: a row that can be changed')
+    if (!context.preloading) readings.set(`${item.id}/${index}`, structuredClone(value))
+    // bytes cannot be frozen: they are the handler's own
+    for (const row of rows)
+      for (const part of Object.values(row ?? {})) if (part instanceof Uint8Array) part.fill(7)
   }
   const awaited = (index: number, wait: Wait, calling: unknown): Promise<void> | undefined => {
     const recorded = (calling as Promise<unknown>).then(
