@@ -63,6 +63,8 @@ export interface PublisherParts {
   lookFailed(): void
 }
 
+const facts = { phase: 'publish' } as const
+
 export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
   const { network, redis, process, pace, begins, arrived, lookFailed } = parts
   const { held } = redis
@@ -77,12 +79,14 @@ export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
         kind: 'persist',
         span: pace.regions,
         execute: () => arrived(outgoing),
-        refuse: () => Promise.reject(new FatalError('REFUSED', 'refused')),
+        refuse: () => Promise.reject(new FatalError('REFUSED', 'refused', facts)),
       })
       try {
         return await untilAborted(answer, signal, new Error('nobody waits any more'))
       } catch (error) {
-        throw error instanceof FatalError ? error : new RetryableError('REDIS_UNREACHABLE', String(error))
+        throw error instanceof FatalError
+          ? error
+          : new RetryableError('REDIS_UNREACHABLE', String(error), facts)
       }
     },
     async standing(regions) {
@@ -94,7 +98,7 @@ export function simulatedPublisher(parts: PublisherParts): RegionPublisher {
         })
       } catch (error) {
         lookFailed()
-        throw new RetryableError('REDIS_UNREACHABLE', String(error))
+        throw new RetryableError('REDIS_UNREACHABLE', String(error), facts)
       }
     },
     nextRun: () => held.nextRun(),
