@@ -54,7 +54,7 @@ export interface Surroundings {
 }
 
 /** An owner that was silent for so long counts as dead; milliseconds. */
-const staleMs = 1_000
+const staleMs = 2_500
 
 export class Life {
   readonly owner: Owner
