@@ -2,7 +2,7 @@
  * Every order of everything that workers, host and clock may say to the root chart, at small sizes. The invariants
  * are checked on every edge as it is drawn (test/support/model-invariants.ts); here is what a whole walk shows.
  */
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { AnyMachineSnapshot, AnyTransitionDefinition } from 'xstate'
 import { indexerMachine } from '../../machines/indexer.machine.ts'
 import { isEnding } from '../../machines/facts.ts'
@@ -49,14 +49,19 @@ const neverTaken: Record<string, string> = {
 const walked = new Map<string, Walk<World>>()
 const names = Object.keys(walks)
 
-beforeAll(() => {
-  for (const name of names) walked.set(name, walk(indexerModel(walks[name]!), checkIndexerEdge))
-}, 120_000)
-
-const of = (name: string): Walk<World> => walked.get(name)!
+/** Walked when a test first asks for it, so that what an edge breaks is the failure of a test. */
+function of(name: string): Walk<World> {
+  let all = walked.get(name)
+  if (all === undefined) {
+    all = walk(indexerModel(walks[name]!), checkIndexerEdge)
+    walked.set(name, all)
+  }
+  return all
+}
+const everything = () => names.map(of)
 const isFinal = (state: IndexerState) => state.status === 'done'
 
-describe('I1 I2 I3 I5 I6 I7 I11 hold on every edge', () => {
+describe('I1 I2 I3 I5 I6 I7 I11 hold on every edge', { timeout: 60_000 }, () => {
   test.each(names)('%s', (name) => {
     const { states, ways } = of(name)
     console.log(`indexer, ${name}: ${states.size} states, ${ways.length} transitions`)
@@ -68,7 +73,7 @@ describe('I1 I2 I3 I5 I6 I7 I11 hold on every edge', () => {
 describe('nothing is drawn in vain', () => {
   test('every state is entered', () => {
     const entered = new Set<string>()
-    for (const { states, taken } of walked.values()) {
+    for (const { states, taken } of everything()) {
       for (const { chart } of states.values()) for (const { id } of nodesOf(chart)) entered.add(id)
       // a state that is left in the step that enters it is never seen at rest
       for (const { source } of taken) entered.add((source as { id: string }).id)
@@ -81,7 +86,7 @@ describe('nothing is drawn in vain', () => {
   })
 
   test('every transition and every branch of it is taken', () => {
-    const taken = new Set<AnyTransitionDefinition>([...walked.values()].flatMap((each) => [...each.taken]))
+    const taken = new Set<AnyTransitionDefinition>(everything().flatMap((each) => [...each.taken]))
     const untaken = transitionDefinitions(indexerMachine).filter((definition) => !taken.has(definition))
     expect(untaken.map(describeTransition).sort()).toEqual(Object.keys(neverTaken).sort())
   })

@@ -2,7 +2,7 @@
  * Every order of everything that an outbox, a delivery worker, a parent and a clock may say to a region: three snapshots,
  * three attempts. What must hold is checked on every edge as it is drawn (test/support/model-region.ts).
  */
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { regionMachine } from '../../machines/region.machine.ts'
 import {
   cannotReach,
@@ -17,24 +17,26 @@ import type { ModelEvent, Walk } from '../support/model.ts'
 import { checkRegionEdge, owed, regionModel } from '../support/model-region.ts'
 import type { DeliveryWorld, RegionState } from '../support/model-region.ts'
 
-let walked: Walk<DeliveryWorld>
+let known: Walk<DeliveryWorld> | undefined
 
-beforeAll(() => {
-  walked = walk(regionModel({ offers: 3, attempts: 3, crashes: true, parts: 1 }), checkRegionEdge)
-}, 60_000)
+/** Walked when a test first asks for it, so that what an edge breaks is the failure of a test. */
+function walked(): Walk<DeliveryWorld> {
+  known ??= walk(regionModel({ offers: 3, attempts: 3, crashes: true, parts: 1 }), checkRegionEdge)
+  return known
+}
 
 test('I7 I13 hold on every edge', () => {
-  console.log(`region: ${walked.states.size} states, ${walked.ways.length} transitions`)
-  expect(walked.states.size).toBeGreaterThan(500)
+  console.log(`region: ${walked().states.size} states, ${walked().ways.length} transitions`)
+  expect(walked().states.size).toBeGreaterThan(500)
 })
 
 test('every state is entered, every transition and every branch of it is taken', () => {
   expect(
     transitionDefinitions(regionMachine)
-      .filter((definition) => !walked.taken.has(definition))
+      .filter((definition) => !walked().taken.has(definition))
       .map(describeTransition),
   ).toEqual([])
-  const taken = [...walked.taken]
+  const taken = [...walked().taken]
   const entered = taken.flatMap(({ source, target }) => [source, ...(target ?? [])] as { id: string }[])
   const ids = new Set(entered.map(({ id }) => id))
   expect(
@@ -46,16 +48,16 @@ test('every state is entered, every transition and every branch of it is taken',
 
 describe('every snapshot comes to something', () => {
   test('from every state `parked` is reachable, and nothing leaves it', () => {
-    expect(cannotReach(walked, isParked)).toEqual([])
-    const left = walked.ways.filter(
-      ({ from, to }) => isParked(walked.states.get(from)!) && !isParked(walked.states.get(to)!),
+    expect(cannotReach(walked(), isParked)).toEqual([])
+    const left = walked().ways.filter(
+      ({ from, to }) => isParked(walked().states.get(from)!) && !isParked(walked().states.get(to)!),
     )
     expect(left).toEqual([])
   })
 
   test('I13 unless it is halted, every order of the answers settles all that was offered', () => {
     const { starts, stuck } = stuckAmong(
-      endingAt(walked, isSettled),
+      endingAt(walked(), isSettled),
       ({ world }) => !world.halted,
       ({ event }) => isAnswer(event),
     )
@@ -65,7 +67,7 @@ describe('every snapshot comes to something', () => {
 
   test('H55 what is on the wire and never answered is settled by its deadline', () => {
     const { starts, stuck } = stuckAmong(
-      endingAt(walked, isSettled),
+      endingAt(walked(), isSettled),
       ({ world, chart }) => !world.halted && !chart.matches({ persisting: 'reading' }),
       // reading is the database's affair, and the worker bounds it
       ({ event }) => isClock(event) || event.type === 'delivery.sent',
@@ -76,7 +78,7 @@ describe('every snapshot comes to something', () => {
 
   test('I7 halted, every order of the answers parks it', () => {
     const { starts, stuck } = stuckAmong(
-      endingAt(walked, isParked),
+      endingAt(walked(), isParked),
       ({ world }) => world.halted,
       ({ event }) => isAnswer(event),
     )
@@ -86,7 +88,7 @@ describe('every snapshot comes to something', () => {
 })
 
 test('snapshots are plain JSON', () => {
-  for (const { chart } of walked.states.values()) {
+  for (const { chart } of walked().states.values()) {
     const persisted: unknown = regionMachine.getPersistedSnapshot(chart as never)
     expect(JSON.parse(JSON.stringify(persisted))).toEqual(persisted)
   }

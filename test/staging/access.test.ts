@@ -2,6 +2,7 @@
 import { customType, date, integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core'
 import { describe, expect, test } from 'vitest'
 import { HandlerError } from '../../src/errors.ts'
+import type { Scope } from '../../src/staging/scope.ts'
 import { ChangeLog, written } from '../support/change-log.ts'
 
 const bytea = customType<{ data: Uint8Array; driverData: Buffer }>({ dataType: () => 'bytea' })
@@ -256,12 +257,34 @@ describe('reads and changes', () => {
     [{ nn: 1 }, 'there is no such column'],
     [() => undefined, 'update takes an object of columns'],
     [async () => ({ n: 1 }), 'must not be async'],
+    [null, 'account of the row with id = "a": update takes an object of columns'],
   ])('update refuses %o, and leaves the row as it was', async (patch, message) => {
     const log = make()
     await log.batch(async (db) => {
       db.account.set({ id: 'a', n: 1 })
       await expect(db.account.update('a', patch as never)).rejects.toThrow(message)
       expect(await db.account.get('a')).toMatchObject({ n: 1 })
+    })
+  })
+
+  test('H45: the refusal of a patch names table, column and key; what it leaves out stays', async () => {
+    const log = make()
+    await log.batch(async (db) => {
+      db.account.set({ id: 'a', n: 1, note: 'kept' })
+      await expect(db.account.update('a', { n: 'x' as never })).rejects.toMatchObject({
+        code: 'INVALID_ROW',
+        table: 'account',
+        column: 'n',
+        key: 'a',
+        cause: expect.any(Error),
+        message: expect.stringMatching(/^account\.n of the row with id = "a": expected a number/),
+      })
+      expect(await db.account.update('a', { id: 'a', n: 2, note: undefined as never })).toEqual({
+        id: 'a',
+        n: 2,
+        note: 'kept',
+      })
+      expect(await db.account.update('a', { note: null })).toEqual({ id: 'a', n: 2, note: null })
     })
   })
 
@@ -307,6 +330,34 @@ describe('reads and changes', () => {
 })
 
 describe('H10: a context after its handler has settled', () => {
+  test('it is open until then, says which item, and knows whether it is speculative', async () => {
+    const log = make()
+    log.begin()
+    const scope = log.workspace.scope(1, 7, false, () => 'the handler')
+    expect((scope as unknown as Scope).speculative).toBe(false)
+    expect((log.workspace.scope(1, 0, true, () => '') as unknown as Scope).speculative).toBe(true)
+    const { db } = scope as unknown as { db: { account: { get(id: string): unknown } } }
+    // nothing is waited for: the handler's end is the end of its scope, in the same turn
+    expect(scope.settle()).toBeUndefined()
+    expect(() => db.account.get('a')).toThrow(expect.objectContaining({ item: 7 }))
+  })
+
+  test('it stays open while an update works, and not a moment longer', async () => {
+    const log = make()
+    log.store('account', { id: 'a', n: 1 })
+    log.begin()
+    const scope = log.workspace.scope(1, 0, false, () => 'the handler')
+    const { db } = scope as unknown as { db: any }
+    void db.account.update('a', (row: { n: number }) => {
+      db.account.set({ id: 'b', n: 1 })
+      return { n: row.n + 1 }
+    })
+    await scope.settle()
+    expect(() => db.account.get('a')).toThrow(expect.objectContaining({ code: 'CONTEXT_SETTLED' }))
+    log.workspace.end()
+    expect(written(log.staging.freeze(1))['account']!.upserts).toHaveLength(2)
+  })
+
   const calls: Record<string, (db: { readonly account: never }) => unknown> = {
     get: (db) => (db.account as any).get('a'),
     getOrThrow: (db) => (db.account as any).getOrThrow('a'),

@@ -83,6 +83,22 @@ describe('a group', () => {
     expect(written(log.staging.freeze(2))).toEqual({ account: { upserts: [{ id: 'a', n: 3 }] } })
   })
 
+  test('I11: counts its rows, deletes included, and its bytes; without forks it keeps no positions', async () => {
+    const log = make()
+    await log.batch((db) => {
+      db.account.set({ id: 'a', n: 1 })
+      db.account.delete('b')
+      db.event.insert({ id: 'e' })
+    })
+    const { bytes } = log.staging.batches[0]!
+    await log.batch((db) => db.account.delete('c'))
+    const group = log.staging.freeze(2)
+    expect([group.rows, group.upTo, group.positions, group.marks]).toEqual([4, 2, [], []])
+    expect(log.staging.freeze(1)).toMatchObject({ rows: 3, bytes })
+    expect(group.bytes).toBe(log.staging.uncommittedBytes)
+    expect(group.bytes).toBeGreaterThan(bytes)
+  })
+
   test('an empty batch still carries its position', async () => {
     const log = make()
     await log.batch(() => undefined)

@@ -20,6 +20,9 @@ describe('H11: three-valued logic', () => {
     [{ and: [F, U] }, false],
     [{ or: [T, U] }, true],
     [{ or: [F, U] }, null],
+    [{ or: [F, F] }, false],
+    [{ not: { or: [F, F] } }, true],
+    [{ and: [T, T] }, true],
     [{ not: U }, null],
     [{ not: { and: [F, U] } }, true],
     [{ n: { ne: 1 } }, null],
@@ -43,8 +46,39 @@ describe('H11: three-valued logic', () => {
     [{ n: { lte: 1 } }, false],
     [{ n: { in: [1, 2] } }, true],
     [{ not: { n: { in: [1, 3] } } }, true],
+    [{ n: { isNull: false } }, true],
+    [{ n: { isNull: true } }, false],
+    [{ n: null }, false],
+    [{ n: 2, id: 'b' }, false],
+    [{ n: 3, id: 'a' }, false],
+    [{ n: { gt: 1, ne: 2 } }, false],
   ])('%j over n = 2 is %j', (where, expected) => {
     expect(evaluate(parseWhere(model, where), row(2))).toBe(expected)
+  })
+
+  test.each([
+    ['eq', [false, true, false]],
+    ['ne', [true, false, true]],
+    ['gt', [false, false, true]],
+    ['gte', [false, true, true]],
+    ['lt', [true, false, false]],
+    ['lte', [true, true, false]],
+  ])('%s 2 over n = 1, 2, 3', (op, expected) => {
+    const predicate = parseWhere(model, { n: { [op]: 2 } })
+    expect([1, 2, 3].map((n) => evaluate(predicate, row(n)))).toEqual(expected)
+  })
+
+  test('an error that is no refusal of a value is passed on as it is', () => {
+    const why = new Error('a fault of the codec')
+    const [, n] = model.columns
+    const codec = {
+      ...n!.codec,
+      canonical: () => {
+        throw why
+      },
+    }
+    const broken = { ...model, columns: [{ ...n!, codec }] }
+    expect(() => parseWhere(broken, { n: 1 })).toThrow(why)
   })
 })
 
@@ -52,11 +86,17 @@ describe('what is refused, by table and column', () => {
   test.each([
     ['a string', 'where on `account`: expected an object, got string.'],
     [[], 'where on `account`: expected an object, got an array.'],
+    [null, 'where on `account`: expected an object, got null.'],
+    [new Date(0), 'where on `account`: expected an object, got object.'],
     [{ nn: 1 }, 'where on `account.nn`: there is no such column (there are id, n, at, tags).'],
     [{ n: undefined }, 'the condition is undefined; leave the column out to match every row'],
     [{ n: {} }, 'the condition is an empty object'],
-    [{ n: { like: 1 } }, 'unknown operator `like`'],
+    [
+      { n: { like: 1 } },
+      'where on `account.n`: unknown operator `like` (there are eq, ne, gt, gte, lt, lte, in, isNull).',
+    ],
     [{ n: { eq: null } }, 'cannot compare with null; use `isNull`'],
+    [{ n: { gt: undefined } }, 'cannot compare with undefined; use `isNull`'],
     [{ n: { in: 1 } }, '`in` takes an array'],
     [{ n: { in: [null] } }, 'cannot compare with null'],
     [{ n: { isNull: 1 } }, '`isNull` takes true or false'],
@@ -82,12 +122,34 @@ describe('what is refused, by table and column', () => {
     )
   })
 
+  test('the table and the column are facts of the error', () => {
+    expect(() => parseWhere(model, { n: 'x' })).toThrow(
+      expect.objectContaining({ table: 'account', column: 'n', message: expect.stringMatching(/^where on/) }),
+    )
+    expect(() => parseOrder(model, { tags: 'asc' })).toThrow(
+      expect.objectContaining({ column: 'tags', message: expect.stringMatching(/^orderBy on/) }),
+    )
+    expect(() => parseOrder(model, { n: { direction: 'asc', nulls: 0 } })).toThrow(/^orderBy on `account\.n`/)
+    expect(() => parseOrder(model, null)).toThrow('orderBy on `account`: expected an object.')
+  })
+
   test('json may be asked whether it is there', () => {
     expect(evaluate(parseWhere(model, { tags: { isNull: true } }), row(1))).toBe(true)
   })
 })
 
 describe('order', () => {
+  test('H11: ends with the key, unless the key is in it already, ascending and with NULLs last', () => {
+    const terms = (orderBy: unknown) =>
+      parseOrder(model, orderBy).map((term) => [term.column.property, term.descending, term.nullsFirst])
+    expect(terms(undefined)).toEqual([['id', false, false]])
+    expect(terms({ id: 'desc' })).toEqual([['id', true, true]])
+    expect(terms([{ n: 'asc' }, { id: 'asc' }])).toEqual([
+      ['n', false, false],
+      ['id', false, false],
+    ])
+  })
+
   const sorted = (orderBy: unknown) =>
     [row(null, 'c'), row(1, 'b'), row(1, 'a'), row(2, 'd'), row(null, 'e')]
       .toSorted(comparator(parseOrder(model, orderBy)))
