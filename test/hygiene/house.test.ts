@@ -1,16 +1,16 @@
 /**
  * The rules of the house (CONTRIBUTING.md), read off the files themselves: who imports whom, how long a file is, what a
- * test may wait for, which ids and which paths the documents and the titles name.
+ * test may wait for, which paths the documents name. The ids: spec.test.ts.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, normalize, relative, sep } from 'node:path'
 import { expect, test } from 'vitest'
-import { codeOf, filesOf, importsOf, snippetsOf, titlesOf } from '../support/house.ts'
+import { codeOf, filesOf, importsOf, snippetsOf } from '../support/house.ts'
 
 const phases = ['source', 'compute', 'staging', 'commit', 'publish'] as const
 /** The only ones that know every folder. */
-const binders = ['src/index.ts', 'src/indexer.ts', 'src/run.ts']
+const binders = ['src/index.ts', 'src/indexer.ts', 'src/run.ts', 'src/wiring.ts']
 
 const isPhase = (folder: string): folder is (typeof phases)[number] => phases.includes(folder as never)
 
@@ -113,38 +113,6 @@ test('tests wait for an event or at a gate, never for a time', () => {
         /import \{[^}]*\bsetTimeout\b[^}]*\} from 'node:timers\/promises'/.test(codeOf(file))),
   )
   expect(sleepers).toEqual([])
-})
-
-const spec = readFileSync('docs/spec.md', 'utf8')
-const origins = readFileSync('docs/origins.md', 'utf8')
-/** Hazards are numbered in the project's notes: bugs that systems of this kind have shipped. */
-const hazards = Array.from({ length: 77 }, (_, index) => `H${index + 1}`)
-
-/** Ids of the rows of a table: `| I4 | … |`. */
-function idsIn(document: string, letter: string): Map<string, string> {
-  const rows = document.matchAll(new RegExp(`^\\| (${letter}\\d+) +\\|(.*)$`, 'gm'))
-  return new Map([...rows].map(([, id, row]) => [id ?? '', row ?? '']))
-}
-
-test('every id in the title of a test exists', () => {
-  const known = new Set([...idsIn(spec, 'I').keys(), ...idsIn(origins, '[AB]').keys(), ...hazards])
-  const unknown = filesOf('test').flatMap((file) =>
-    titlesOf(file).flatMap((title) =>
-      (/^((?:[IHAB]\d+(?:, )?)+)(?::| )/.exec(title)?.[1] ?? '')
-        .split(', ')
-        .filter((id) => id !== '' && !known.has(id))
-        .map((id) => `${file}: ${id} in '${title}'`),
-    ),
-  )
-  expect(unknown).toEqual([])
-})
-
-test('every invariant that the specification does not list as a gap is in the title of a test', () => {
-  const titles = filesOf('test').flatMap(titlesOf).join('\n')
-  const untested = [...idsIn(spec, 'I')]
-    .filter(([id, row]) => !row.includes('see gaps') && !new RegExp(`\\b${id}\\b`).test(titles))
-    .map(([id]) => id)
-  expect(untested).toEqual([])
 })
 
 test('what the documents point at exists', () => {

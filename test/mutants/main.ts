@@ -1,142 +1,99 @@
 /**
- * `npm run mutants [-- id …] [--seed N]`: applies each fault to a scratch copy of the project; the happy path must still
- * pass there (else the fault is too crude to count), and the interleavings must fail. Prints the table mutant → who killed
- * it, with the seed and the path of the case, as `seeds.test.ts` wants them.
+ * `npm run mutants [-- id … | I9 …] [--no-sim | --sim-only] [--write] [--seed N]`: puts each fault into a scratch copy of
+ * the project. The happy path must still pass there, else the fault is too crude to count; then a test must fail whose
+ * title names the invariant that it breaks; and the simulator has a minute to find it by itself. Prints the table, and
+ * with `--write` stores it in docs/mutants.md. Ends with 1 when one survives the tests, or is too crude.
  */
-import { spawn } from 'node:child_process'
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { mutants, type Mutant } from './mutants.ts'
+import { happyPath, testsOf, type Mutant } from './mutant.ts'
+import { mutants } from './mutants.ts'
+import { cellOf, killedByTest, readPage, summaryOf, writePage, type Known } from './page.ts'
+import { hasSimulator, holds, Scratch } from './scratch.ts'
 
-const root = join(import.meta.dirname, '../..')
-const happyPath = 'test/interleaving/happy-path.test.ts'
-const random = 'test/interleaving/random.test.ts'
-const forks = 'test/interleaving/forks.test.ts'
-const exhaustive = 'test/interleaving/exhaustive.test.ts'
-
-/** A mutant may loop for ever; then this ends it. The schedules take a minute by themselves. */
-const patienceMs = { random: 120_000, forks: 300_000, exhaustive: 400_000 }
-/** Where a fault shows in few cases. */
-const forksCases = '900'
+const simulatorSeconds = 60
 
 const { values, positionals: chosen } = parseArgs({
   allowPositionals: true,
-  options: { seed: { type: 'string', default: '34' } },
+  options: {
+    seed: { type: 'string', default: '34' },
+    'no-sim': { type: 'boolean', default: false },
+    'sim-only': { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
 })
+const simulates = hasSimulator && !values['no-sim']
+const tried = mutants.filter(
+  ({ id, invariant }) => chosen.length === 0 || chosen.includes(id) || chosen.includes(invariant),
+)
+const unknown = chosen.filter((name) => !tried.some(({ id, invariant }) => name === id || name === invariant))
 
-interface FileRun {
-  readonly passed: boolean
-  /** Why not, in a few words. */
-  readonly failure: string
-}
-
-/** Runs test files; undefined: they did not end. */
-async function runTests(
-  folder: string,
-  files: readonly string[],
-  longestMs: number,
-  env: NodeJS.ProcessEnv = {},
-): Promise<ReadonlyMap<string, FileRun> | undefined> {
-  const args = [
-    join(root, 'node_modules/vitest/vitest.mjs'),
-    'run',
-    '--reporter=json',
-    '--config',
-    'test/mutants/vitest.config.ts',
-    ...files,
-  ]
-  const child = spawn(process.execPath, args, {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'ignore'],
-    env: { ...process.env, SEED: values.seed, SHRINK: '0', ...env },
-    // a group of its own: what it has started ends with it
-    detached: true,
-  })
-  let output = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
-  let ended = true
-  const timer = setTimeout(() => {
-    ended = false
-    process.kill(-child.pid!, 'SIGKILL')
-  }, longestMs)
-  await new Promise((resolve) => child.once('close', resolve))
-  clearTimeout(timer)
-  if (!ended) return undefined
-  const report = JSON.parse(output.slice(output.indexOf('{"num'))) as {
-    testResults: {
-      name: string
-      status: string
-      message: string
-      assertionResults: { status: string; title: string; failureMessages: string[] }[]
-    }[]
+/** What fails without any fault is no proof of one. */
+async function assertSound(scratch: Scratch): Promise<void> {
+  if (simulates) {
+    const simulation = await scratch.simulate(simulatorSeconds)
+    if (simulation?.killed !== false) {
+      throw new Error(`the simulator fails without any fault: ${simulation?.differs ?? 'no verdict'}`)
+    }
   }
-  return new Map(
-    report.testResults.map(({ name, status, message, assertionResults }) => {
-      const failed = assertionResults.find((test) => test.status === 'failed')
-      const failure =
-        failed === undefined ? message : describe(failed.title, failed.failureMessages.join('\n'))
-      return [files.find((file) => name.endsWith(file)) ?? name, { passed: status === 'passed', failure }]
-    }),
-  )
-}
-
-/** Of a random case its seed and path, else the test's title; and what it complained of. */
-function describe(title: string, message: string): string {
-  const found = /seed: (-?\d+), path: "(\d+)/.exec(message)
-  const cause = /^Got (.*)/m.exec(message)?.[1] ?? message.split('\n')[0]!
-  const place = found === null ? `“${title}”` : `random case ${found[2]} of seed ${found[1]}`
-  return `${place}: ${cause.slice(0, 100)}`
-}
-
-async function tryMutant(folder: string, mutant: Mutant): Promise<string> {
-  const path = join(folder, mutant.file)
-  const source = await readFile(path, 'utf8')
-  const places = source.split(mutant.find).length - 1
-  if (places !== 1) return `does not apply: its line stands ${places} times in ${mutant.file}`
-  await writeFile(
-    path,
-    source.replace(mutant.find, () => mutant.replace),
-  )
-  try {
-    const cases = mutant.forks === true ? forks : random
-    const first =
-      mutant.forks === true
-        ? await runTests(folder, [happyPath, forks], patienceMs.forks, { CASES: forksCases })
-        : await runTests(folder, [happyPath, random], patienceMs.random)
-    const happy = first ?? (await runTests(folder, [happyPath], patienceMs.random))
-    if (happy?.get(happyPath)?.passed !== true) return 'TOO CRUDE: the happy path fails'
-    if (first === undefined) return 'killed: the random cases did not end'
-    if (!first.get(cases)!.passed) return `killed by ${first.get(cases)!.failure}`
-    if (mutant.forks === true) return 'SURVIVED'
-    const rest = await runTests(folder, [exhaustive], patienceMs.exhaustive)
-    // there a world that hangs is seen as stuck at once: what takes too long is a busy machine
-    if (rest === undefined || /timed out/.test(rest.get(exhaustive)!.failure))
-      return 'UNDECIDED: it takes too long'
-    return rest.get(exhaustive)!.passed ? 'SURVIVED' : `killed by ${rest.get(exhaustive)!.failure}`
-  } finally {
-    await writeFile(path, source)
+  if (values['sim-only']) return
+  for (const file of new Set([happyPath, ...tried.flatMap(testsOf)])) {
+    const { ended, failures } = await scratch.test(file)
+    if (!ended || failures.length > 0) {
+      throw new Error(`${file} fails without any fault: ${failures[0]?.title}: ${failures[0]?.cause}`)
+    }
   }
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'tailrace-mutants-'))
-let tried = 0
-let killed = 0
-try {
-  for (const part of ['machines', 'src', 'test', 'package.json', 'tsconfig.json']) {
-    await cp(join(root, part), join(folder, part), { recursive: true })
+/** Which test notices it: a cell of the table. */
+async function testOf(scratch: Scratch, mutant: Mutant): Promise<string> {
+  const happy = await scratch.test(happyPath)
+  if (!happy.ended || happy.failures.length > 0) return 'TOO CRUDE: the happy path fails'
+  let elsewhere = ''
+  for (const file of testsOf(mutant)) {
+    const { ended, failures } = await scratch.test(file)
+    // no test has said so
+    if (!ended) return `UNDECIDED: \`${file}\` does not end`
+    const failure = failures.find((each) => holds(mutant, each))
+    if (failure !== undefined) {
+      console.log(`  ${failure.cause}`)
+      return `\`${file}\`: ${failure.title}`
+    }
+    if (failures.length > 0) elsewhere = `; without the id fails ${failures[0]!.title}: ${failures[0]!.cause}`
   }
-  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
-  for (const mutant of mutants) {
-    if (chosen.length > 0 && !chosen.includes(mutant.id)) continue
-    tried++
-    const verdict = await tryMutant(folder, mutant)
-    if (verdict.startsWith('killed')) killed++
-    console.log(`${mutant.id.padEnd(32)} ${verdict}`)
-  }
-} finally {
-  await rm(folder, { recursive: true, force: true })
+  return `SURVIVED${elsewhere}`
 }
-console.log(`${killed} of ${tried} mutants killed`)
-process.exitCode = tried > 0 && killed === tried ? 0 : 1
+
+async function simulatorOf(scratch: Scratch): Promise<string> {
+  const simulation = await scratch.simulate(simulatorSeconds)
+  if (simulation === undefined) return 'no verdict'
+  if (!simulation.killed) return 'no'
+  console.log(`  ${simulation.differs}`)
+  return `${simulation.seconds.toFixed(simulation.seconds < 10 ? 1 : 0)} s`
+}
+
+async function tryOut(scratch: Scratch, mutant: Mutant, before: Known | undefined): Promise<Known> {
+  await using _applied = await scratch.apply(mutant)
+  return {
+    test: values['sim-only'] ? (before?.test ?? '') : cellOf(await testOf(scratch, mutant)),
+    simulator: simulates ? await simulatorOf(scratch) : (before?.simulator ?? ''),
+  }
+}
+
+async function main(): Promise<boolean> {
+  await using scratch = await Scratch.make(values.seed)
+  if (values.write) await assertSound(scratch)
+  const known = new Map(readPage())
+  for (const mutant of tried) {
+    const found = await tryOut(scratch, mutant, known.get(mutant.id))
+    known.set(mutant.id, found)
+    const { id, invariant, breaks } = mutant
+    console.log(`| ${id} | ${invariant} | ${breaks} | ${found.test} | ${found.simulator} |`)
+    // a long run that is interrupted has not been for nothing
+    if (values.write) await writePage(mutants, known)
+  }
+  console.log(summaryOf(tried, known))
+  return tried.length > 0 && tried.every(({ id }) => killedByTest(known.get(id)!))
+}
+
+if (unknown.length > 0) console.error(`no mutant and no invariant: ${unknown.join(', ')}`)
+process.exitCode = unknown.length === 0 && (await main()) ? 0 : 1

@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 
-/** The tests that mutants are tried on need no server. */
+/** For tests that need no server: without the global setup, which starts some. */
 export default defineConfig({
   test: {
     root: join(import.meta.dirname, '../..'),
-    include: ['test/interleaving/*.test.ts'],
+    include: ['test/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
+    testTimeout: 30_000,
   },
 })

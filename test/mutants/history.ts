@@ -1,0 +1,78 @@
+/** What keeps history, and for how long. */
+import type { Mutant } from './mutant.ts'
+
+export const historyMutants: readonly Mutant[] = [
+  {
+    id: 'anchors-are-not-stored',
+    invariant: 'I15',
+    breaks:
+      'H22: of blocks that are final when they are committed no position is stored, and a fork finds nothing to go back to',
+    file: 'src/staging/group.ts',
+    find: 'return [...anchors.values(), ...positions]',
+    replace: 'return positions',
+    forks: true,
+  },
+  {
+    id: 'slice-collapses-checkpoints',
+    invariant: 'I15',
+    breaks: 'a batch keeps one value of a row, whichever of its checkpoints a fork goes back to',
+    file: 'src/staging/staging.ts',
+    find: '(batch.collapses || newest.checkpoint === origin.checkpoint)',
+    replace: 'newest.checkpoint > 0',
+    forks: true,
+  },
+  {
+    id: 'slice-of-another-checkpoint',
+    invariant: 'I15',
+    breaks: 'changes keep history under the last checkpoint of their batch',
+    file: 'src/staging/group.ts',
+    find: 'table.add(entry, version, version)',
+    replace: 'if (version === entry.newest) table.add(entry, version, version)',
+    forks: true,
+  },
+  {
+    id: 'history-last-image-wins',
+    invariant: 'I15',
+    breaks: 'H23: of several images of a row the newest is put back',
+    file: 'src/testing/memory-database.ts',
+    find: 'checkpoint <= target || settled.has(row)',
+    replace: 'checkpoint <= target',
+    forks: true,
+  },
+  {
+    id: 'history-pruned-too-far',
+    invariant: 'I15',
+    breaks: 'H22: history of what can still be taken back is pruned',
+    file: 'src/testing/memory-database.ts',
+    find: 'this.#history.filter(({ checkpoint }) => checkpoint > restorableFrom)',
+    replace: 'this.#history.filter(({ checkpoint }) => checkpoint > restorableFrom + 1)',
+    forks: true,
+  },
+  {
+    id: 'safe-point-of-one-source',
+    invariant: 'I15',
+    breaks: 'H70: what one source cannot take back any more is taken for safe, though another can',
+    file: 'src/source/safe-point.ts',
+    find: 'safe = Math.min(safe, open.first?.below ?? Infinity)',
+    replace: "safe = Math.min(safe, (source === 'a' ? open.first?.below : undefined) ?? Infinity)",
+    forks: true,
+  },
+  {
+    id: 'final-one-block-early',
+    invariant: 'I15',
+    breaks: 'H33: the last block that a fork can still reach counts as final, and keeps no history',
+    file: 'src/source/pump.ts',
+    find: 'Math.max((this.#head ?? -1) - depth,',
+    replace: 'Math.max((this.#head ?? -1) - depth + 1,',
+    forks: true,
+  },
+  {
+    id: 'batch-across-the-safe-checkpoint',
+    invariant: 'I15',
+    breaks: 'blocks that can be taken back share a batch with some that cannot',
+    file: 'src/source/feed.ts',
+    find: ' || isSafe(ref) !== safe',
+    replace: ' || isSafe(ref) === undefined',
+    tests: ['test/source/feed.test.ts'],
+  },
+]
