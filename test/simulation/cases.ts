@@ -71,7 +71,7 @@ const paces: fc.Arbitrary<Pace> = fc.oneof(
 type Ops = ProgramItem['ops']
 
 /** Short enough for many cases a second. */
-const longest = { first: 6, steps: 4, blocks: 3 }
+const longest = { first: 5, steps: 3, blocks: 3 }
 
 /** What its items do: chains say where blocks are, not what is in them. */
 function filled(given: readonly GivenChain[], programs: readonly Ops[]): readonly GivenChain[] {

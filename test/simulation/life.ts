@@ -54,7 +54,7 @@ export interface Surroundings {
 }
 
 /** An owner that was silent for so long counts as dead; milliseconds. */
-const staleMs = 2_500
+const staleMs = 5_000
 
 export class Life {
   readonly owner: Owner
@@ -132,7 +132,7 @@ export class Life {
         }
       },
       // not in every life, since it takes time
-      ...(random() < 0.25 ? { inspect: (event: InspectionEvent) => this.#inspected(event) } : {}),
+      ...(random() < 0.1 ? { inspect: (event: InspectionEvent) => this.#inspected(event) } : {}),
       store: this.#store(),
       regions: this.#publisher(),
       ownership: { standby: true, staleMs },

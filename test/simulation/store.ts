@@ -36,7 +36,7 @@ export interface StoreParts {
   reading(): void
 }
 
-const lookAgainMs = 500
+const lookAgainMs = 1_000
 const longestPauseMs = 5_000
 const defaultReadDeadlineMs = 300_000
 const releaseDeadlineMs = 1_000

@@ -175,7 +175,7 @@ export class VirtualTime {
 }
 
 /** So many steps may pass before Node is asked which rejections nobody has heard of. */
-const stepsPerTurn = 32
+const stepsPerTurn = 256
 
 /** Until whatever can go on at once has gone on: a tick comes when no promise is left to be told. */
 function settled(steps: number): Promise<void> {

@@ -251,7 +251,7 @@ class SimulatedWorld {
         this.#crash(life)
         break
       case 'freeze':
-        process.frozenUntil = now + this.#between(10, 8_000)
+        process.frozenUntil = now + this.#between(10, 15_000)
         this.#trouble(process.frozenUntil)
         break
       case 'fork':

@@ -113,6 +113,8 @@ export async function soakSim(
 
 /** In a process of its own. */
 async function play({ seed: first, step, seconds, cases }: Share): Promise<void> {
+  // most errors are part of the play; where one came from, a replay tells
+  Error.stackTraceLimit = 0
   const until = performance.now() + seconds * 1_000
   let reported = performance.now()
   let report: Played[] = []
