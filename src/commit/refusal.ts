@@ -73,18 +73,29 @@ function duplicate(
       facts,
     )
   }
-  const origin = table.origins[index]!
+  return duplicateKey(table, index, group, facts)
+}
+
+/** The insert at that place of the table's was not the first of its key: by whom, in which block. */
+export function duplicateKey(
+  { model, inserts, origins }: TableGroup,
+  index: number,
+  group: Group,
+  facts: ConstructorParameters<typeof FatalError>[2],
+): FatalError {
+  const { insertedAt, insertedItem } = origins[index]!
   const block = group.batches
     .flatMap((batch) => batch.blocks)
-    .find((candidate) => candidate.checkpoint === origin.insertedAt)
-  const key = keyOf(model, table.inserts[index]!)
+    .find((candidate) => candidate.checkpoint === insertedAt)
+  const key = keyOf(model, inserts[index]!)
   return new FatalError(
     'DUPLICATE_KEY',
-    `The row with key ${describeKey(model, key)} that ${placeOf(block, origin.insertedItem)} inserted into table \`${model.name}\` is already in the database. Use \`set\` for rows that may exist.`,
+    `The row with key ${describeKey(model, key)} that ${placeOf(block, insertedItem)} inserted into table \`${model.name}\` is already in the database. Use \`set\` for rows that may exist.`,
     {
       ...facts,
+      table: model.name,
       key,
-      item: origin.insertedItem < 0 ? undefined : origin.insertedItem,
+      item: insertedItem < 0 ? undefined : insertedItem,
       block: block === undefined ? undefined : { source: block.source, number: block.number },
     },
   )

@@ -6,7 +6,6 @@ import type { RestoreEnd, Store, StoreSession, WriteEnd } from '../commit/store.
 import { unlessAborted } from '../publish/deadline.ts'
 import type { Group } from '../staging/batch.ts'
 import { gatedStore } from './gated-store.ts'
-import { withOrigin } from './refused.ts'
 import type { Turns } from './turns.ts'
 
 /** Told right at the database, before the run hears of it; `lost` when the run does. */
@@ -80,9 +79,9 @@ export class DisturbedStore {
         // in the kernel at once: how long it is on its way is another matter
         flushed()
         const fly = () => session.write(group, () => undefined)
-        return this.#fly('commit', group, fly)
+        return this.#fly('commit', fly)
       },
-      restore: (target) => this.#fly('rollback', undefined, () => session.restore(target)),
+      restore: (target) => this.#fly('rollback', () => session.restore(target)),
       resolve: async () => {
         await turns.call('flight')
         const ended = await session.resolve()
@@ -102,7 +101,6 @@ export class DisturbedStore {
 
   async #fly<End extends WriteEnd | RestoreEnd>(
     what: 'commit' | 'rollback',
-    group: Group | undefined,
     fly: () => Promise<End>,
   ): Promise<End> {
     this.isToRetry = false
@@ -114,8 +112,7 @@ export class DisturbedStore {
     if (ended.end === 'lost') this.#watch.lost(what, this.isLanded)
     await this.#turns.call('flight')
     this.isLanded = false
-    if (ended.end !== 'refused') return ended
-    return { ...ended, error: withOrigin(ended.error, group) }
+    return ended
   }
 
   #lose(what: 'commit' | 'rollback'): void {

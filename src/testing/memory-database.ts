@@ -3,12 +3,12 @@
  * one: a group or a rollback lands whole or not at all; before-images are kept per row and checkpoint above the safe
  * checkpoint; the counter of checkpoints never goes back (I12).
  */
+import { duplicateKey } from '../commit/refusal.ts'
 import type { Resume } from '../commit/store.ts'
-import { FatalError } from '../errors.ts'
 import type { Group, TableGroup } from '../staging/batch.ts'
 import { comparator, parseOrder } from '../staging/order.ts'
 import type { Reader } from '../staging/reader.ts'
-import { describeKey, keyIdOfRow, keyOf } from '../staging/table-row.ts'
+import { keyIdOfRow } from '../staging/table-row.ts'
 import type { KeyId, Row, TableModel } from '../staging/table.ts'
 import { evaluate } from '../staging/where.ts'
 import type { Deliver } from '../staging/snapshots.ts'
@@ -130,7 +130,7 @@ export class MemoryDatabase {
     const changes: Change[] = []
     try {
       for (const { checkpoint, tables } of group.slices) {
-        for (const { model, inserts } of tables) this.#refuseDuplicates(model, inserts)
+        for (const table of tables) this.#refuseDuplicates(table, group)
         for (const table of tables) this.#writeTable(table, checkpoint, changes)
       }
     } catch (error) {
@@ -156,15 +156,10 @@ export class MemoryDatabase {
     for (const key of deletes) change(key, null)
   }
 
-  #refuseDuplicates(model: TableModel, inserts: readonly Row[]): void {
-    const duplicate = inserts.find((row) => this.#tables.get(model.name)!.has(keyIdOfRow(model, row)))
-    if (duplicate === undefined) return
-    const key = keyOf(model, duplicate)
-    throw new FatalError(
-      'DUPLICATE_KEY',
-      `The row with key ${describeKey(model, key)} is already in table \`${model.name}\`.`,
-      { phase: 'commit', table: model.name, key },
-    )
+  #refuseDuplicates(table: TableGroup, group: Group): void {
+    const { model, inserts } = table
+    const index = inserts.findIndex((row) => this.#tables.get(model.name)!.has(keyIdOfRow(model, row)))
+    if (index !== -1) throw duplicateKey(table, index, group, { phase: 'commit' })
   }
 
   #remember(changes: readonly Change[]): void {

@@ -10,7 +10,8 @@ import { HeldTimers } from '../support/held-timers.ts'
 import { walk, type Walk, type Way } from '../support/model.ts'
 import { createDatabase } from '../support/postgres.ts'
 import { replayModel, type ReplayWorld } from '../support/replay-model.ts'
-import { coveringWays, pathOf, randomFrom, randomPath } from '../support/replay-paths.ts'
+import { dice } from '../support/dice.ts'
+import { coveringWays, pathOf, randomPath } from '../support/replay-paths.ts'
 import { replayedInMemory, ReplayDatabase } from '../support/replay-stores.ts'
 import { replayPath, type Step } from '../support/replay-world.ts'
 
@@ -42,7 +43,7 @@ beforeEach(() => timers.install())
 afterEach(() => timers.restore())
 
 function sample(count: number, from: number): { readonly path: Step[]; readonly variant: number }[] {
-  const random = randomFrom(from)
+  const random = dice(from)
   const chosen = new Set<number>()
   while (chosen.size < Math.min(count, ways.length)) chosen.add(Math.floor(random() * ways.length))
   return [...chosen].map((variant) => ({ path: pathOf(model, walked, ways[variant]!), variant }))
@@ -69,7 +70,7 @@ test('I1 I2 I3 I5 I6 I7 I10 I16: shortest paths, in memory', { timeout: 300_000 
 })
 
 test('I2 I5 I12: random paths with three forks, in memory', { timeout: 300_000 }, async () => {
-  const random = randomFrom(seed)
+  const random = dice(seed)
   const wide = replayModel({ ...bounds, budget: 3, forks: 3 })
   let steps = 0
   for (let variant = 0; variant < atRandom; variant++) {

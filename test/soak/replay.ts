@@ -4,7 +4,8 @@ import { HeldTimers } from '../support/held-timers.ts'
 import type { Bounds } from '../support/model-indexer.ts'
 import { walk } from '../support/model.ts'
 import { replayModel } from '../support/replay-model.ts'
-import { countReasons, coveringWays, pathOf, randomFrom, randomPath } from '../support/replay-paths.ts'
+import { dice } from '../support/dice.ts'
+import { countReasons, coveringWays, pathOf, randomPath } from '../support/replay-paths.ts'
 import { replayedInMemory } from '../support/replay-stores.ts'
 import { replayPath, type Step } from '../support/replay-world.ts'
 
@@ -54,7 +55,7 @@ export async function soakReplay(seconds: number, firstSeed: number | undefined)
     let paths = 0
     do {
       const seed = firstSeed ?? randomInt(2 ** 31)
-      await replay(randomPath(model, randomFrom(seed), 80), wide.budget, seed, `SEED=${seed}`)
+      await replay(randomPath(model, dice(seed), 80), wide.budget, seed, `SEED=${seed}`)
       paths++
     } while (performance.now() < until && firstSeed === undefined)
     console.log(`random paths: ${paths}`)

@@ -80,14 +80,3 @@ export function countReasons(bounds: Bounds): {
   }
   return { states: whole.states.size, transitions: whole.ways.length, reasons }
 }
-
-/** Small, fast, good enough to choose with: https://github.com/bryc/code/blob/master/jshash/PRNGs.md#mulberry32 */
-export function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
