@@ -48,6 +48,8 @@ export interface FlightParts {
   readonly pipeline: string
   readonly epoch: number
   readonly incarnation: number
+  /** The connection takes COPY in the middle of a flight; a pooler may lose track of it. */
+  readonly copies: boolean
   /** Undefined: nothing is published. */
   readonly deliver: Deliver | undefined
   readonly tables: ReadonlyMap<TableModel, TablePlan>
@@ -61,7 +63,7 @@ export function writeCommit(
   standing: Standing,
   group: Group,
 ): Standing {
-  const { pipeline, epoch, tables, history } = parts
+  const { pipeline, epoch, history } = parts
   const name = textParameter(pipeline)
   const { upTo, safe } = group
   const restorableFrom = Math.max(standing.restorableFrom, Math.min(safe ?? upTo, upTo))
@@ -73,7 +75,7 @@ export function writeCommit(
   const images = armed
     ? writeTurn(statements, history, standing.images, group)
     : emptied(statements, history, standing)
-  writeSlices(statements, tables, group)
+  writeSlices(statements, parts, group)
   statements.add(plans.writeCursors, [name, ...positionColumns(group.cursors)])
   if (group.positions.length > 0) {
     statements.add(plans.writeCheckpoints, [name, ...positionColumns(group.positions)])
@@ -176,18 +178,14 @@ function emptied(
   return { half: 'a', newest: noImages, rows: 0 }
 }
 
-function writeSlices(
-  statements: Statements,
-  tables: ReadonlyMap<TableModel, TablePlan>,
-  { slices }: Group,
-): void {
+function writeSlices(statements: Statements, { tables, copies }: FlightParts, { slices }: Group): void {
   let told: number | null = null
   for (const { checkpoint, tables: changed } of slices) {
     if (checkpoint !== told) {
       statements.add(setCheckpoint, [textParameter(checkpoint === null ? '' : String(checkpoint))])
       told = checkpoint
     }
-    for (const table of changed) writeTable(statements, tables.get(table.model)!, table)
+    for (const table of changed) writeTable(statements, tables.get(table.model)!, table, copies)
   }
 }
 

@@ -71,6 +71,13 @@ export function clientPid(client: pg.ClientBase): number {
   return (client as unknown as { processID?: number | null }).processID ?? 0
 }
 
+const direct = new WeakSet<pg.ClientBase>()
+
+/** Has it a backend of its own for as long as it lives? Not so behind a pooler. */
+export function isDirect(client: pg.ClientBase): boolean {
+  return direct.has(client)
+}
+
 /**
  * Sets what the session depends on. A pooler lends another backend to every transaction, where a SET would be
  * somebody else's: there the settings have to be the role's own.
@@ -81,8 +88,12 @@ async function pin(client: pg.ClientBase): Promise<boolean> {
     'SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS replica',
   )
   const { pid, replica } = rows[0]!
-  if (pid === clientPid(client)) await client.query(pinSession)
-  else await checkSettings(client)
+  if (pid === clientPid(client)) {
+    direct.add(client)
+    await client.query(pinSession)
+  } else {
+    await checkSettings(client)
+  }
   return replica
 }
 

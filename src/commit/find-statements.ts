@@ -54,7 +54,7 @@ export function findMany(shapes: readonly Shape[], limits: readonly (number | un
   const { text, values } = shapes[0]!
   const arrays = values.map(({ column: { codec } }, index) =>
     arrayParameter(codec.wire.arrayOid, codec.wire.elementOid, shapes.length, (row, out) =>
-      writeElement(out, shapes[row]!.values[index]!.value, (value) => codec.wire.encode(value, out)),
+      writeElement(out, shapes[row]!.values[index]!.value, codec.wire.encode),
     ),
   )
   const types = values.map(({ column }, index) => `, $${index + 2}::${column.codec.wire.elementType}[]`)

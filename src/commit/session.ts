@@ -18,6 +18,7 @@ import {
   connectClient,
   destroyClient,
   endClient,
+  isDirect,
   type ConnectionOptions,
   type ReadPool,
 } from './connection.ts'
@@ -244,6 +245,7 @@ export class PostgresSession implements StoreSession {
       pipeline,
       epoch: this.#epoch,
       incarnation: taken.incarnation,
+      copies: this.#client !== undefined && isDirect(this.#client),
       deliver,
       tables: this.#tables,
       history: history.plans,

@@ -1,7 +1,7 @@
 /** The statements of one flight, in order, each with what it was for. */
 import type { GrowingWriter } from '../staging/column/writer.ts'
 import type { StatementNote } from './table-statements.ts'
-import { Frames, type Parameter } from './wire/frames.ts'
+import { Frames, type CopiedRows, type Parameter } from './wire/frames.ts'
 
 export class Statements {
   readonly #frames: Frames
@@ -14,6 +14,12 @@ export class Statements {
 
   add(sql: string, parameters: readonly Parameter[] = [], note?: StatementNote): void {
     this.#frames.statement(sql, parameters)
+    this.#notes.push(note)
+  }
+
+  /** Rows that a statement takes as it runs: `COPY … FROM STDIN (FORMAT binary)`. */
+  addCopy(sql: string, rows: CopiedRows, note: StatementNote): void {
+    this.#frames.copy(sql, rows)
     this.#notes.push(note)
   }
 

@@ -3,7 +3,7 @@ import { rowBytes } from '../staging/table-row.ts'
 import type { TableGroup } from '../staging/batch.ts'
 import type { ColumnModel, Row, TableModel } from '../staging/table.ts'
 import { qualified, quoteName } from './sql-names.ts'
-import { columnParameter, unnest, unnestedColumn } from './wire/columns.ts'
+import { columnParameter, copiedRows, isCopied, unnest, unnestedColumn } from './wire/columns.ts'
 import type { Statements } from './statements.ts'
 
 export type Step = 'insert' | 'upsert' | 'delete'
@@ -20,6 +20,8 @@ const keyBytesGuess = 256
 
 /** Prepared texts of one table; made once. */
 export interface TablePlan {
+  /** Undefined: it has a column that COPY cannot take. */
+  readonly copy: string | undefined
   readonly insert: string
   readonly upsert: string
   readonly remove: string
@@ -41,13 +43,22 @@ export function tablePlan(model: TableModel): TablePlan {
     (column, index) => `t.${quoteName(column.sqlName)} = ${unnestedColumn(column, index)}`,
   )
   return {
+    copy: isCopied(model.columns)
+      ? `COPY ${target} (${names.join(', ')}) FROM STDIN (FORMAT binary)`
+      : undefined,
     insert,
     upsert: `${insert} ON CONFLICT (${keyNames}) ${conflict}`,
     remove: `DELETE FROM ${target} AS t USING ${unnest(model.key)} WHERE ${matches.join(' AND ')}`,
   }
 }
 
-export function writeTable(statements: Statements, plan: TablePlan, group: TableGroup): void {
+/** @param copies rows that must be new may go by COPY: less than half the server's work of an INSERT */
+export function writeTable(
+  statements: Statements,
+  plan: TablePlan,
+  group: TableGroup,
+  copies: boolean,
+): void {
   const { model } = group
   const write = (step: Step, sql: string, columns: readonly ColumnModel[], rows: readonly Row[]) => {
     for (const [from, to] of chunks(model, rows, step)) {
@@ -55,7 +66,11 @@ export function writeTable(statements: Statements, plan: TablePlan, group: Table
       statements.add(sql, parameters, { step, table: group })
     }
   }
-  write('insert', plan.insert, model.columns, group.inserts)
+  if (copies && plan.copy !== undefined && group.inserts.length > 0) {
+    statements.addCopy(plan.copy, copiedRows(model.columns, group.inserts), { step: 'insert', table: group })
+  } else {
+    write('insert', plan.insert, model.columns, group.inserts)
+  }
   write('upsert', plan.upsert, model.columns, group.upserts)
   write('delete', plan.remove, model.key, group.deletes)
 }

@@ -1,6 +1,6 @@
 /**
  * Every column type against a real server: what `canonical` says a value becomes is what comes back, whether it goes in as
- * a binary array element or as printed text; what drizzle reads is the same; and `compare` and `identity` agree with
+ * a binary array element, by COPY or as printed text; what drizzle reads is the same; and `compare` and `identity` agree with
  * the server's order and equality.
  */
 import { sql } from 'drizzle-orm'
@@ -9,9 +9,14 @@ import * as t from 'drizzle-orm/pg-core'
 import fc from 'fast-check'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { copiedRows, isCopied } from '../../src/commit/wire/columns.ts'
+import { Flight } from '../../src/commit/wire/flight.ts'
+import { Frames } from '../../src/commit/wire/frames.ts'
 import { codecOf } from '../../src/staging/column/codec-of.ts'
 import { ValueError, type ColumnCodec } from '../../src/staging/column/codec.ts'
+import { integerCodec } from '../../src/staging/column/integer.ts'
 import { GrowingWriter } from '../../src/staging/column/writer.ts'
+import type { ColumnModel } from '../../src/staging/table.ts'
 import { createDatabase, type TestDatabase } from '../support/postgres.ts'
 
 const seed = Number(process.env['FC_SEED'] ?? 20_261_121)
@@ -435,6 +440,7 @@ describe('columns against a real server (H45, H66)', () => {
           .orderBy(sql`n`)
         for (const [index, value] of canonical.entries()) expectSame((rows[index] as { v: unknown }).v, value)
       }
+      await expectCopied(client, codec, canonical)
       if (codec.compare === undefined) return
       await expectServerOrder(client, codec, canonical)
       await expectServerEquality(client, codec, canonical)
@@ -549,6 +555,32 @@ async function insertBinary(
     text: `INSERT INTO subject (n, v) SELECT n, ${element} FROM unnest($1::${elementType}[]) WITH ORDINALITY AS u(v, n)`,
     values: [binaryArray(codec, canonical)],
   })
+}
+
+/** By COPY the same is stored as by INSERT. */
+async function expectCopied(
+  client: pg.Client,
+  codec: ColumnCodec,
+  canonical: readonly unknown[],
+): Promise<void> {
+  const columns = [
+    { property: 'n', codec: integerCodec() },
+    { property: 'v', codec },
+  ] as ColumnModel[]
+  if (!isCopied(columns)) return
+  const frames = new Frames(new GrowingWriter())
+  frames.statement('CREATE TABLE copied (LIKE subject)', [])
+  const rows = canonical.map((v, index) => ({ n: index + 1, v }))
+  frames.copy('COPY copied (n, v) FROM STDIN (FORMAT binary)', copiedRows(columns, rows))
+  frames.sync()
+  const flight = new Flight(frames.view(), () => undefined)
+  client.query(flight)
+  expect(await flight.ended).toEqual({ end: 'landed', counts: [0, canonical.length] })
+  const { rows: differing } = await client.query(
+    'SELECT n, s.v::text AS inserted, c.v::text AS copied FROM subject s FULL JOIN copied c USING (n) WHERE s.v::text IS DISTINCT FROM c.v::text',
+  )
+  await client.query('DROP TABLE copied')
+  expect(differing).toEqual([])
 }
 
 /** A parameter in its wire form equals the column that it was written to: what loads by key rely on. */

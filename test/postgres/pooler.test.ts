@@ -1,9 +1,11 @@
 /** Behind pgbouncer with transaction pooling: no session is ours, no backend either; everything else holds. */
+import { integer, pgTable } from 'drizzle-orm/pg-core'
 import { afterAll, beforeAll, expect, test, type TestContext } from 'vitest'
 import { createIndexer, memorySource } from '../../src/index.ts'
 import { Processes } from '../crash/rig/round.ts'
 import { endedWell, freezeRound, Scene } from '../crash/rig/standby.ts'
 import { blocksOf, createWorld, expected, handlers, tables } from '../support/indexers.ts'
+import { openSession, stagedOf } from '../support/indexers-session.ts'
 import { handlesBefore } from '../support/leaks.ts'
 import { findPgbouncer, startPgbouncer, type Pgbouncer } from '../support/pgbouncer.ts'
 import { createDatabase, serverUrl } from '../support/postgres.ts'
@@ -54,6 +56,29 @@ test('a run, stopped and resumed: the tables of one sequential run; the row name
   expect(await world.pipeline('pooled')).toMatchObject({ backendPid: null, token: null })
   await world.query('SELECT 1')
   expect(await handles.left()).toEqual({})
+})
+
+test('rows that must be new go by INSERT: not every pooler follows a COPY in the middle of a flight', async (context) => {
+  const { through } = needed(context)
+  await using world = await createWorld()
+  const t = pgTable('t', { id: integer().primaryKey() })
+  await using opened = await openSession(
+    world.plainStore({ connectionString: through(world.connectionString) }),
+    { t },
+  )
+  const lock = world.lock('t')
+  await lock.taken
+  const writing = opened.session.write(
+    stagedOf(opened.models, [{ t: [{ id: 1 }] }], 'insert'),
+    () => undefined,
+  )
+  await world.blocked(1)
+  const waiting = await world.query(
+    `SELECT query FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  )
+  await lock.release()
+  expect(await writing).toEqual({ end: 'landed' })
+  expect(waiting.map(({ query }) => String(query).split(' ')[0])).toEqual(['INSERT'])
 })
 
 test('I9, H39: the owner is frozen, and succeeded once it is stale', async (context) => {

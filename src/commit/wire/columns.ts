@@ -1,6 +1,6 @@
 /** Columns of rows as binary array parameters, to be unnested by the server. */
 import type { ColumnModel, Row } from '../../staging/table.ts'
-import { arrayParameter, writeElement, type Parameter } from './frames.ts'
+import { arrayParameter, writeElement, type CopiedRows, type Parameter } from './frames.ts'
 
 /** `rows[from, to)` of one column. */
 export function columnParameter(
@@ -12,8 +12,25 @@ export function columnParameter(
   const { wire } = column.codec
   const { property } = column
   return arrayParameter(wire.arrayOid, wire.elementOid, to - from, (index, out) =>
-    writeElement(out, rows[from + index]![property], (value) => wire.encode(value, out)),
+    writeElement(out, rows[from + index]![property], wire.encode),
   )
+}
+
+/** Can COPY take these columns? Only if they travel in their own type's binary form. */
+export function isCopied(columns: readonly ColumnModel[]): boolean {
+  return columns.every(({ codec }) => codec.wire.cast === null)
+}
+
+/** Whole rows, for a COPY of these columns. */
+export function copiedRows(columns: readonly ColumnModel[], rows: readonly Row[]): CopiedRows {
+  return {
+    count: rows.length,
+    columns: columns.length,
+    write(index, out) {
+      const row = rows[index]!
+      for (const { codec, property } of columns) writeElement(out, row[property], codec.wire.encode)
+    },
+  }
 }
 
 /** `u.c1`, with the cast that turns what travelled into the column's type. */

@@ -5,12 +5,26 @@
  */
 import { GrowingWriter } from '../../staging/column/writer.ts'
 
-const [parse, bind, execute, sync] = [0x50, 0x42, 0x45, 0x53] as const
+const [parse, bind, execute, sync, copyData, copyDone] = [0x50, 0x42, 0x45, 0x53, 0x64, 0x63] as const
+
+/** https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": signature, flags, no extension. */
+const copyHeader = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
+
+/** Bytes of one CopyData, roughly: the server inserts what has come while the rest is on its way. */
+const copyBytes = 64 * 1024
 
 /** One parameter: its type, and its bytes in binary format; null: NULL. */
 export interface Parameter {
   readonly oid: number
   write(out: GrowingWriter): void
+}
+
+/** Rows in COPY's binary format. */
+export interface CopiedRows {
+  readonly count: number
+  readonly columns: number
+  /** Writes the columns of one row as `writeElement` does. */
+  write(row: number, out: GrowingWriter): void
 }
 
 export class Frames {
@@ -62,6 +76,32 @@ export class Frames {
       out.int32(0)
     })
     this.#statements++
+  }
+
+  /**
+   * The statement and its rows at once, without waiting for CopyInResponse: where the statement, or one before it, is
+   * refused, the server leaves them out as everything else up to the Sync.
+   * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
+   */
+  copy(sql: string, { count, columns, write }: CopiedRows): void {
+    this.statement(sql, [])
+    const out = this.#out
+    for (let row = 0; row <= count;) {
+      this.#message(copyData, () => {
+        const began = out.length
+        if (row === 0) out.bytes(copyHeader)
+        for (; row < count && out.length - began < copyBytes; row++) {
+          out.int16(columns)
+          write(row, out)
+        }
+        // the end of the rows; the loop's, too
+        if (row === count) {
+          out.int16(-1)
+          row++
+        }
+      })
+    }
+    this.#message(copyDone, () => undefined)
   }
 
   /** Ends the implicit transaction: everything since the last Sync commits, or none of it. */
@@ -125,16 +165,15 @@ export function writeElement(
   out.patchInt32(at, out.length - at - 4)
 }
 
+const encodeText = (value: unknown, out: GrowingWriter) => out.utf8(value as string)
+const encodeInt8 = (value: unknown, out: GrowingWriter) => out.int64(BigInt(value as number))
+
 export function textArrayParameter(values: readonly (string | null)[]): Parameter {
-  return arrayParameter(1009, 25, values.length, (index, out) =>
-    writeElement(out, values[index], (value) => out.utf8(value as string)),
-  )
+  return arrayParameter(1009, 25, values.length, (index, out) => writeElement(out, values[index], encodeText))
 }
 
 export function int8ArrayParameter(values: readonly (number | null)[]): Parameter {
-  return arrayParameter(1016, 20, values.length, (index, out) =>
-    writeElement(out, values[index], (value) => out.int64(BigInt(value as number))),
-  )
+  return arrayParameter(1016, 20, values.length, (index, out) => writeElement(out, values[index], encodeInt8))
 }
 
 /** The parameter's bytes by themselves, for a statement that `pg` sends. */

@@ -29,8 +29,8 @@ export interface ColumnWire {
   readonly elementType: string
   /** Cast applied to the unnested element, e.g. `jsonb` for a column that travels as text; `null`: none. */
   readonly cast: string | null
-  /** Writes the value's bytes, without the length in front. */
-  encode(value: unknown, out: ByteWriter): void
+  /** Writes the value's bytes, without the length in front. Needs no `this`. */
+  readonly encode: (value: unknown, out: ByteWriter) => void
 }
 
 /** `canonical(canonical(v))` equals `canonical(v)`; every other method expects a canonical value. */
