@@ -94,7 +94,7 @@ export function reader(query: QueryText): Reader {
 
 /** Rows come as text, so that every type is read by the codec that knows what was staged. */
 function decodeRow(model: TableModel, values: RawRow, first = 0): Row {
-  const row: Record<string, unknown> = {}
+  const row = model.blankRow()
   const { columns } = model
   for (let index = 0; index < columns.length; index++) {
     const value = values[first + index]

@@ -31,15 +31,18 @@ export class Access {
   get(key: unknown): Promise<Row | undefined> {
     this.#scope.assertOpen()
     const canonical = keyRowOf(this.#log.model, key)
-    const id = keyIdOfRow(this.#log.model, canonical)
-    if (!this.#scope.isPending(this.#log, id)) return this.#read(id, canonical)
-    // in its place among the changes: after those called before it, before those called after it
-    return quiet(this.#scope.enqueue(this.#log, id, () => this.#read(id, canonical)))
+    return this.#readInLine(keyIdOfRow(this.#log.model, canonical), canonical)
   }
 
   getOrThrow(key: unknown): Promise<Row> {
-    const found = this.get(key).then((row) => {
-      if (row === undefined) throw this.#notFound(keyRowOf(this.#log.model, key))
+    this.#scope.assertOpen()
+    const canonical = keyRowOf(this.#log.model, key)
+    const id = keyIdOfRow(this.#log.model, canonical)
+    const known = this.#scope.isPending(this.#log, id) ? undefined : this.#known(id)
+    // as nearly always: there is nothing to wait for
+    if (known !== undefined && known !== null) return Promise.resolve(handedOut(this.#log.model, known))
+    const found = this.#readInLine(id, canonical).then((row) => {
+      if (row === undefined) throw this.#notFound(canonical)
       return row
     })
     return this.#harmless(found)
@@ -71,24 +74,25 @@ export class Access {
     this.#scope.assertOpen()
     const complete = completeRow(this.#log.model, row as Row)
     const id = keyIdOfRow(this.#log.model, complete)
-    this.#change(id, () => {
-      if ((this.#known(id) ?? null) !== null) throw this.#duplicate(complete)
-      this.#stage(id, complete, complete, true)
-    })
+    if (this.#scope.isPending(this.#log, id)) this.#later(id, () => this.#insert(id, complete))
+    else this.#insert(id, complete)
   }
 
   set(row: unknown): void {
     this.#scope.assertOpen()
     const complete = completeRow(this.#log.model, row as Row)
     const id = keyIdOfRow(this.#log.model, complete)
-    this.#change(id, () => this.#stage(id, complete, complete, false))
+    if (this.#scope.isPending(this.#log, id))
+      this.#later(id, () => this.#stage(id, complete, complete, false))
+    else this.#stage(id, complete, complete, false)
   }
 
   delete(key: unknown): void {
     this.#scope.assertOpen()
     const canonical = keyRowOf(this.#log.model, key)
     const id = keyIdOfRow(this.#log.model, canonical)
-    this.#change(id, () => this.#stage(id, canonical, null, false))
+    if (this.#scope.isPending(this.#log, id)) this.#later(id, () => this.#stage(id, canonical, null, false))
+    else this.#stage(id, canonical, null, false)
   }
 
   update(key: unknown, patch: unknown): Promise<Row> {
@@ -117,6 +121,12 @@ export class Access {
 
   // ── below: rows by id ─────────────────────────────────────────────────────────────────────────────────────
 
+  /** In its place among the changes of the row: after those called before it, before those called after it. */
+  #readInLine(id: KeyId, key: Row): Promise<Row | undefined> {
+    if (!this.#scope.isPending(this.#log, id)) return this.#read(id, key)
+    return quiet(this.#scope.enqueue(this.#log, id, () => this.#read(id, key)))
+  }
+
   #read(id: KeyId, key: Row): Promise<Row | undefined> {
     const known = this.#known(id)
     const { model } = this.#log
@@ -136,10 +146,14 @@ export class Access {
     return entry.row
   }
 
-  /** Now, or after the changes of this row that are still being worked out. */
-  #change(id: KeyId, change: () => void): void {
-    if (!this.#scope.isPending(this.#log, id)) return change()
+  /** After the changes of this row that are still being worked out. */
+  #later(id: KeyId, change: () => void): void {
     this.#scope.enqueue(this.#log, id, change).catch((error: unknown) => this.#scope.fail(error))
+  }
+
+  #insert(id: KeyId, row: Row): void {
+    if ((this.#known(id) ?? null) !== null) throw this.#duplicate(row)
+    this.#stage(id, row, row, true)
   }
 
   #patch(id: KeyId, key: Row, row: Row | null, patch: unknown): Row {
@@ -201,28 +215,24 @@ function quiet<T>(promise: Promise<T>): Promise<T> {
 
 /** `db` of one handler run: one accessor per table, made when it is first used. */
 export function dbFactory(ports: AccessPorts): (scope: Scope) => object {
+  const logs = [...ports.staging.tables.values()]
   class RunDb {
     readonly #scope: Scope
-    readonly #made = new Map<TableLog, Access>()
+    readonly #made: (Access | undefined)[] = []
 
     constructor(scope: Scope) {
       this.#scope = scope
     }
 
-    static access(db: RunDb, log: TableLog): Access {
-      let access = db.#made.get(log)
-      if (access === undefined) {
-        access = new Access(ports, log, db.#scope)
-        db.#made.set(log, access)
-      }
-      return access
+    static access(db: RunDb, table: number): Access {
+      return (db.#made[table] ??= new Access(ports, logs[table]!, db.#scope))
     }
   }
-  for (const [name, log] of ports.staging.tables) {
-    Object.defineProperty(RunDb.prototype, name, {
+  for (const [table, { model }] of logs.entries()) {
+    Object.defineProperty(RunDb.prototype, model.name, {
       enumerable: true,
       get(this: RunDb) {
-        return RunDb.access(this, log)
+        return RunDb.access(this, table)
       },
     })
   }

@@ -7,14 +7,13 @@ export class Version {
   row: Row | null
   readonly batch: StagedBatch
   checkpoint: number
-  /** Index of the item inside its block; -1 for `handleBlock`. */
-  item: number
   bytes: number
   older: Version | undefined
   /** The row as it was inserted, when an insert came first: then the database must not hold the key (H13). */
   readonly inserted: Row | null
-  /** Where that insert came from; later changes move `checkpoint` and `item` on. */
+  /** Where that insert came from; later changes move `checkpoint` on. */
   readonly insertedAt: number
+  /** Index of the item inside its block; -1 for `handleBlock`. */
   readonly insertedItem: number
 
   constructor(
@@ -28,7 +27,6 @@ export class Version {
   ) {
     this.batch = batch
     this.checkpoint = checkpoint
-    this.item = item
     this.row = row
     this.inserted = inserted
     this.insertedAt = checkpoint
@@ -48,6 +46,8 @@ export class Entry {
   base: Row | null | undefined
   baseBytes = 0
   newest: Version | undefined = undefined
+  /** Its place in the table's `held`; -1: it holds no versions. */
+  heldAt = -1
   /** Sequence number at which the entry came to hold versions: later calls see it as staged (H12). */
   heldSince = 0
   /** Read since the last sweep: kept once more. */

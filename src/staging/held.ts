@@ -18,17 +18,18 @@ export interface Concerned {
 }
 
 export class HeldEntries {
-  readonly #entries = new Set<Entry>()
+  /** In no order; each entry knows its place, so that adding and removing need no look-up. */
+  readonly #entries: Entry[] = []
   readonly #indexes = new Map<ColumnModel, ColumnIndex>()
 
   get size(): number {
-    return this.#entries.size
+    return this.#entries.length
   }
 
   /** The entry has a new value; perhaps its first. */
   add(entry: Entry): void {
-    const isNew = !this.#entries.has(entry)
-    if (isNew) this.#entries.add(entry)
+    const isNew = entry.heldAt < 0
+    if (isNew) entry.heldAt = this.#entries.push(entry) - 1
     for (const index of this.#indexes.values()) {
       if (isNew) index.add(entry)
       else index.addValue(entry, entry.row)
@@ -36,13 +37,19 @@ export class HeldEntries {
   }
 
   delete(entry: Entry): void {
-    this.#entries.delete(entry)
+    if (entry.heldAt < 0) return
+    const last = this.#entries.pop()!
+    if (last !== entry) {
+      this.#entries[entry.heldAt] = last
+      last.heldAt = entry.heldAt
+    }
+    entry.heldAt = -1
     if (this.#indexes.size > 0) this.#indexes.clear()
   }
 
   /** At least the entries whose value now, or in the database until they are committed, may match. */
   concernedBy(predicate: Predicate): Concerned {
-    const sought = this.#entries.size < worthAnIndex ? undefined : soughtBy(predicate)
+    const sought = this.#entries.length < worthAnIndex ? undefined : soughtBy(predicate)
     if (sought === undefined) return { entries: this.#entries, unseen: 0 }
     let index = this.#indexes.get(sought.column)
     if (index === undefined) {

@@ -1,6 +1,6 @@
 /** Merging a patch into a row, and keys in the shape of a row. */
 import { HandlerError, messageOf } from '../errors.ts'
-import { canonicalKey, describeKey, keyOf } from './table-row.ts'
+import { canonicalKey, copyOf, describeKey, keyOf } from './table-row.ts'
 import type { Row, TableModel } from './table.ts'
 
 /** A key as handlers write it → an object with just the key's properties, canonical. */
@@ -31,7 +31,7 @@ export function patchRow(model: TableModel, row: Row, patch: unknown): Row {
     )
   }
   if (patch instanceof Promise) return refuse(undefined, 'the function given to update must not be async')
-  const patched: Record<string, unknown> = { ...row }
+  const patched = copyOf(model, row)
   for (const [property, value] of Object.entries(patch)) {
     const column = model.columns.find((candidate) => candidate.property === property)
     if (column === undefined) return refuse(property, 'there is no such column')

@@ -31,9 +31,9 @@ export class Scope implements Origin {
   #lines: Map<TableLog, Map<KeyId, Line>> | undefined
   #failure: { readonly error: unknown } | undefined
 
-  constructor(origin: Origin, speculative: boolean, label: () => string) {
-    this.checkpoint = origin.checkpoint
-    this.item = origin.item
+  constructor(checkpoint: number, item: number, speculative: boolean, label: () => string) {
+    this.checkpoint = checkpoint
+    this.item = item
     this.overlay = speculative ? new Map() : undefined
     this.label = label
   }

@@ -105,7 +105,6 @@ export class Staging {
       newest.bytes = bytes
       newest.row = row
       newest.checkpoint = origin.checkpoint
-      newest.item = origin.item
     } else {
       if (newest === undefined) entry.heldSince = ++this.#sequence
       entry.newest = new Version(

@@ -48,7 +48,27 @@ export function tableModelOf(
   const key = keys.map((property) => columns.find((column) => column.property === property)!)
   refuseUnfitKeys(name, key)
   const copied = columns.filter(({ codec }) => codec.copy !== undefined)
-  return { name, schema, sqlName: config.name, columns, key, copied, definition: table }
+  return {
+    name,
+    schema,
+    sqlName: config.name,
+    columns,
+    key,
+    copied,
+    blankRow: rowMaker(),
+    definition: table,
+  }
+}
+
+/**
+ * Plain objects, from a constructor of the table's own: V8 learns from its first objects how many properties they get and
+ * makes room for as many as eight inside the object. Of `{}` all but four lie in a second one, which then has to be
+ * collected, too.
+ */
+function rowMaker(): TableModel['blankRow'] {
+  const PlainRow = function () {} as unknown as new () => Record<string, unknown>
+  PlainRow.prototype = Object.prototype
+  return () => new PlainRow()
 }
 
 function columnModel(

@@ -20,7 +20,7 @@ export function completeRow(model: TableModel, input: Readonly<Record<string, un
       table: model.name,
     })
   }
-  const row: Record<string, unknown> = {}
+  const row = model.blankRow()
   const { columns } = model
   for (let index = 0; index < columns.length; index++) {
     const column = columns[index]!
@@ -51,10 +51,17 @@ export function handedOut(model: TableModel, row: Row): Row {
     const value = row[property]
     const own = value === null ? null : codec.copy!(value)
     if (own === value) continue
-    copy ??= { ...row }
+    copy ??= copyOf(model, row)
     copy[property] = own
   }
   return copy === undefined ? row : Object.freeze(copy)
+}
+
+/** The same values, not frozen. */
+export function copyOf(model: TableModel, row: Row): Record<string, unknown> {
+  const copy = model.blankRow()
+  for (const { property } of model.columns) copy[property] = row[property]
+  return copy
 }
 
 /** The key of a row: the value of a single column, or an object of the columns of a composite key. */

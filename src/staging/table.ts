@@ -31,5 +31,7 @@ export interface TableModel {
   readonly key: readonly ColumnModel[]
   /** Columns whose values cannot be frozen: handlers get copies of them. */
   readonly copied: readonly ColumnModel[]
+  /** Makes a row without values: an object like `{}`, laid out for this table. */
+  readonly blankRow: () => Record<string, unknown>
   readonly definition: PgTable
 }

@@ -20,15 +20,15 @@ export function workspace(staging: Staging, reader: Reader, jsonOf: Publish = no
   const loader = new Loader(staging, reader)
   const finder = new Finder(staging, reader)
   const dbOf = dbFactory({ staging, loader, finder })
+  const publish = (scope: Scope, region: string, body: unknown) =>
+    staging.publish(region, jsonOf(region, body), scope)
   return {
     begin(blocks: readonly BlockRef[]) {
       staging.begin(blocks, blocks.every(isSafe))
       finder.forget()
     },
     scope: (checkpoint, item, speculative, label) =>
-      new OpenScope({ checkpoint, item }, speculative, label, dbOf, (scope, region, body) =>
-        staging.publish(region, jsonOf(region, body), scope),
-      ),
+      new OpenScope(checkpoint, item, speculative, label, dbOf, publish),
     end: () => void staging.end(),
     discard: () => staging.discard(),
     get misses() {
@@ -50,13 +50,14 @@ class OpenScope extends Scope implements HandlerScope {
   readonly #publish: (scope: Scope, region: string, body: unknown) => void
 
   constructor(
-    origin: { readonly checkpoint: number; readonly item: number },
+    checkpoint: number,
+    item: number,
     speculative: boolean,
     label: () => string,
     dbOf: (scope: Scope) => object,
     publish: (scope: Scope, region: string, body: unknown) => void,
   ) {
-    super(origin, speculative, label)
+    super(checkpoint, item, speculative, label)
     this.db = dbOf(this)
     this.#publish = publish
   }

@@ -72,20 +72,22 @@ export function numericNumberCodec(shape: DecimalShape | undefined): ColumnCodec
 
 /** Digits before the point of a numeric without a declared precision. */
 const mostDigits = 131_072n
-/** Far below it; nearly every number is, and the limit itself takes a while to compute. */
-const surelyFits = 1n << 4_096n
+/** Far below that many; nearly every number is, and the limit itself takes a while to compute. */
+const surelyFits = within(1n << 4_096n)
 
 function fitsUndeclared(whole: bigint): boolean {
-  if (whole < surelyFits && whole > -surelyFits) return true
-  const limit = 10n ** mostDigits
-  return whole < limit && whole > -limit
+  return surelyFits(whole) || within(10n ** mostDigits)(whole)
+}
+
+/** Both limits are made once: a bigint that is computed is an object more for every value. */
+function within(limit: bigint): (whole: bigint) => boolean {
+  const least = -limit
+  return (whole) => whole < limit && whole > least
 }
 
 /** Whole numbers of any size; the declared scale, if any, is 0. */
 export function numericBigintCodec(shape: DecimalShape | undefined): ColumnCodec {
-  const limit = shape === undefined ? undefined : 10n ** BigInt(shape.precision)
-  const fits = (whole: bigint) =>
-    limit === undefined ? fitsUndeclared(whole) : whole < limit && whole > -limit
+  const fits = shape === undefined ? fitsUndeclared : within(10n ** BigInt(shape.precision))
   return {
     pgType: typeName(shape),
     wire: binaryWire('numeric', (value, out) => encodeWholeDecimal(value as bigint, out)),
