@@ -15,7 +15,7 @@ export class TableLog {
   readonly entries = new Map<KeyId, Entry>()
   readonly held = new HeldEntries()
   cacheBytes = 0
-  #sweep: Iterator<Entry> | undefined
+  #sweep: Iterator<Entry, undefined> = this.entries.values()
 
   constructor(model: TableModel) {
     this.model = model
@@ -47,24 +47,17 @@ export class TableLog {
     else entry.row = entry.base
   }
 
-  /** Frees about `bytes` of cache, least recently used first (second chance). Returns what it freed. */
+  /**
+   * Frees about `bytes` of cache in at most one lap over the table: what was read since the lap before is spared once
+   * more (second chance). Returns what it freed.
+   */
   evict(bytes: number): number {
     let freed = 0
-    let visited = 0
-    const limit = 2 * this.entries.size
-    while (freed < bytes && visited++ < limit) {
-      this.#sweep ??= this.entries.values()
-      const { value: entry, done } = this.#sweep.next()
-      if (done === true) {
-        this.#sweep = undefined
-        continue
-      }
+    for (let left = this.entries.size; left > 0 && freed < bytes; left--) {
+      const entry = this.#nextOfSweep()
       if (entry.newest !== undefined) continue
-      if (entry.used) {
-        entry.used = false
-        continue
-      }
-      freed += this.#drop(entry)
+      if (entry.used) entry.used = false
+      else freed += this.#drop(entry)
     }
     return freed
   }
@@ -75,6 +68,16 @@ export class TableLog {
       if (entry.newest === undefined) this.#drop(entry)
       else this.setBase(entry, undefined)
     }
+  }
+
+  /** Round and round; there is an entry at least. */
+  #nextOfSweep(): Entry {
+    let next = this.#sweep.next()
+    if (next.done === true) {
+      this.#sweep = this.entries.values()
+      next = this.#sweep.next()
+    }
+    return next.value!
   }
 
   #drop(entry: Entry): number {

@@ -393,6 +393,27 @@ describe('memory', () => {
     expect(await log.batch((db) => db.account.get('id 0'))).toEqual({ id: 'id 0', n: 30 })
   })
 
+  test('H49: what is read outlives what nobody reads, whichever table it is of', async () => {
+    const transfer = pgTable('transfer', { id: text().primaryKey(), n: integer().notNull() })
+    const log = new ChangeLog({ ...tables, transfer }, 30_000)
+    log.store('account', ...Array.from({ length: 20 }, (_, n) => wide(n)))
+    const hot = Array.from({ length: 20 }, (_, n) => `id ${n}`)
+    await log.batch((db) => db.account.getMany(hot))
+    for (let batch = 0; batch < 10; batch++) {
+      await log.batch(async (db) => {
+        await db.account.getMany(hot)
+        for (let n = 0; n < 50; n++) db.transfer.insert({ id: `${batch}-${n}`, n })
+      })
+      log.commit()
+    }
+    log.begin()
+    expect(log.staging.cacheBytes).toBeLessThanOrEqual(30_000)
+    log.workspace.discard()
+    const asked = log.database.questions.length
+    await log.batch((db) => db.account.getMany(hot))
+    expect(log.database.questions.length).toBe(asked)
+  })
+
   test('what was read since the last sweep is kept once more', async () => {
     const log = make(6_000)
     await log.batch(async (db) => {
