@@ -5,7 +5,7 @@
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 
 /** `up`: from the client to the server. */
 export type Direction = 'up' | 'down'
@@ -105,7 +105,11 @@ export interface ProxyAnswer {
 export type ProxyMessage = ProxyAnswer | { readonly type: 'seen'; readonly id: number }
 
 export async function startTcpProxy({ target, delayMs = {} }: TcpProxyOptions): Promise<TcpProxy> {
-  const child = fork(join(import.meta.dirname, 'tcp-proxy-process.ts'), { execArgv: ['--import', 'tsx'] })
+  // from source as in the tests, or compiled as in the benchmarks
+  const extension = extname(import.meta.filename)
+  const child = fork(join(import.meta.dirname, `tcp-proxy-process${extension}`), {
+    execArgv: extension === '.ts' ? ['--import', 'tsx'] : [],
+  })
   let last: Promise<unknown> = Promise.resolve()
   const ended = once(child, 'exit').then(() => {
     throw new Error('the proxy process has ended')

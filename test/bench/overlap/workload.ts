@@ -103,8 +103,12 @@ export function memoryWorkload(batches: number, items: number, hops: number): Wo
     fill: [],
     async handle({ id, trader, data }, { db }) {
       if (data === '0x') {
-        for (let number = 0n; number < BigInt(pools); number++) {
-          db.pool.insert({ id: poolId(number), reserve0: 10n ** 24n, reserve1: 10n ** 24n, swaps: 0 })
+        const ids = Array.from({ length: pools }, (_, number) => poolId(BigInt(number)))
+        // looked up, and therefore known from here on
+        const known = await db.pool.getMany(ids)
+        for (const [index, id] of ids.entries()) {
+          if (known[index] !== undefined) continue
+          db.pool.insert({ id, reserve0: 10n ** 24n, reserve1: 10n ** 24n, swaps: 0 })
         }
         return
       }
