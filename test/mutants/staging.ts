@@ -111,8 +111,9 @@ export const stagingMutants: readonly Mutant[] = [
     invariant: 'I4',
     breaks: 'a set after an update that still loads is overwritten by it',
     file: 'src/staging/access.ts',
-    find: 'if (!this.#scope.isPending(this.#log, id)) return change()',
-    replace: 'if (id !== undefined) return change()',
+    find: 'this.#scope.enqueue(this.#log, id, change).catch((error: unknown) => this.#scope.fail(error))',
+    replace: 'if (id !== undefined) change()',
+    tests: ['test/staging/access.test.ts'],
   },
   {
     id: 'find-overlooks-updates',
