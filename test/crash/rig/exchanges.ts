@@ -90,8 +90,8 @@ export class Messages {
   }
 }
 
-/** Is it the last message of what a client says in one go? Anything but the parts of the extended protocol is. */
-export const endsExchange = (message: Buffer) => !'PBDEHC'.includes(letter(message))
+/** Is it the last message of what a client says in one go? Anything but the parts of the extended protocol, and of COPY, is. */
+export const endsExchange = (message: Buffer) => !'PBDEHCdcf'.includes(letter(message))
 
 export const isReadyForQuery = (message: Buffer) => letter(message) === 'Z'
 
@@ -131,9 +131,11 @@ export function splitAt(messages: readonly Buffer[], point: Point): readonly [Bu
     case 'after begin_flight':
       return at(before(parses[1]!))
     case 'in the middle of the rows': {
-      const rows = parses.find((index) => !/tailrace\.|set_config/.test(sqlOf(messages[index]!)!))
-      // of its Bind, which holds them
-      return at(inside((rows ?? parses[1]!) + 1))
+      const rows =
+        parses.find((index) => !/tailrace\.|set_config/.test(sqlOf(messages[index]!)!)) ?? parses[1]!
+      // its Bind holds them; or, behind its Execute, what is copied
+      const copied = rows + 3
+      return at(inside(letter(messages[copied]!) === 'd' ? copied : rows + 1))
     }
     case 'before the fence':
       return at(before(parses.at(-1)!))
