@@ -74,25 +74,21 @@ export class Access {
     this.#scope.assertOpen()
     const complete = completeRow(this.#log.model, row as Row)
     const id = keyIdOfRow(this.#log.model, complete)
-    if (this.#scope.isPending(this.#log, id)) this.#later(id, () => this.#insert(id, complete))
-    else this.#insert(id, complete)
+    this.#write(id, complete, complete, true)
   }
 
   set(row: unknown): void {
     this.#scope.assertOpen()
     const complete = completeRow(this.#log.model, row as Row)
     const id = keyIdOfRow(this.#log.model, complete)
-    if (this.#scope.isPending(this.#log, id))
-      this.#later(id, () => this.#stage(id, complete, complete, false))
-    else this.#stage(id, complete, complete, false)
+    this.#write(id, complete, complete, false)
   }
 
   delete(key: unknown): void {
     this.#scope.assertOpen()
     const canonical = keyRowOf(this.#log.model, key)
     const id = keyIdOfRow(this.#log.model, canonical)
-    if (this.#scope.isPending(this.#log, id)) this.#later(id, () => this.#stage(id, canonical, null, false))
-    else this.#stage(id, canonical, null, false)
+    this.#write(id, canonical, null, false)
   }
 
   update(key: unknown, patch: unknown): Promise<Row> {
@@ -146,14 +142,12 @@ export class Access {
     return entry.row
   }
 
-  /** After the changes of this row that are still being worked out. */
-  #later(id: KeyId, change: () => void): void {
-    this.#scope.enqueue(this.#log, id, change).catch((error: unknown) => this.#scope.fail(error))
-  }
-
-  #insert(id: KeyId, row: Row): void {
-    if ((this.#known(id) ?? null) !== null) throw this.#duplicate(row)
-    this.#stage(id, row, row, true)
+  /** Stages it now, or after the changes of this row that are still being worked out. */
+  #write(id: KeyId, key: Row, row: Row | null, fresh: boolean): void {
+    if (!this.#scope.isPending(this.#log, id)) return this.#stage(id, key, row, fresh)
+    this.#scope
+      .enqueue(this.#log, id, () => this.#stage(id, key, row, fresh))
+      .catch((error: unknown) => this.#scope.fail(error))
   }
 
   #patch(id: KeyId, key: Row, row: Row | null, patch: unknown): Row {
@@ -166,7 +160,9 @@ export class Access {
     return handedOut(model, patched)
   }
 
+  /** @param fresh it was inserted: nothing may be known under its key */
   #stage(id: KeyId, key: Row, row: Row | null, fresh: boolean): void {
+    if (fresh && (this.#known(id) ?? null) !== null) throw this.#duplicate(key)
     const { overlay } = this.#scope
     if (overlay === undefined) {
       this.#ports.staging.stage(this.#log, id, key, row, fresh, this.#scope)

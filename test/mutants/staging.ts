@@ -111,8 +111,8 @@ export const stagingMutants: readonly Mutant[] = [
     invariant: 'I4',
     breaks: 'a set after an update that still loads is overwritten by it',
     file: 'src/staging/access.ts',
-    find: 'this.#scope.enqueue(this.#log, id, change).catch((error: unknown) => this.#scope.fail(error))',
-    replace: 'if (id !== undefined) change()',
+    find: 'if (!this.#scope.isPending(this.#log, id)) return this.#stage(id, key, row, fresh)',
+    replace: 'if (id !== undefined) return this.#stage(id, key, row, fresh)',
     tests: ['test/staging/access.test.ts'],
   },
   {

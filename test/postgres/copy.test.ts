@@ -100,20 +100,3 @@ test('I9: a flight that is fenced before its COPY: the rows behind it are left o
   expect(await world.query('SELECT id FROM t')).toEqual([])
   expect(await opened.session.resolve()).toMatchObject({ end: 'superseded' })
 })
-
-test('H62: the backend ends in the middle of a COPY: lost, resolved as not landed, sent again', async () => {
-  await using world = await createWorld()
-  await using opened = await openSession(world.plainStore(), { t })
-  const { session, models } = opened
-  const group = stagedOf(models, [{ t: rows(3) }], 'insert')
-  const lock = world.lock('t')
-  await lock.taken
-  const writing = session.write(group, () => undefined)
-  await world.blocked(1)
-  await world.query('SELECT pg_terminate_backend(backend_pid) FROM tailrace.pipelines')
-  expect((await writing).end).toBe('lost')
-  await lock.release()
-  expect(await session.resolve()).toEqual({ end: 'notLanded' })
-  expect(await session.write(group, () => undefined)).toEqual({ end: 'landed' })
-  expect(await world.pipeline('p')).toMatchObject({ epoch: 2, commitNumber: 1 })
-})

@@ -54,20 +54,23 @@ test('H63: a refused flight leaves nothing, the connection serves on, and is ask
 })
 
 test('H37, H62: the backend is killed while it executes: lost, resolved as not landed, sent again', async () => {
-  await using world = await createWorld()
-  await using opened = await openSession(world.plainStore(), { t })
-  const { session, models } = opened
-  const group = stagedOf(models, [{ t: rows(3) }])
-  const lock = world.lock('t')
-  await lock.taken
-  const writing = session.write(group, () => undefined)
-  await world.blocked(1)
-  await world.query('SELECT pg_terminate_backend(backend_pid) FROM tailrace.pipelines')
-  expect((await writing).end).toBe('lost')
-  await lock.release()
-  expect(await session.resolve()).toEqual({ end: 'notLanded' })
-  expect(await session.write(group, () => undefined)).toEqual({ end: 'landed' })
-  expect(await world.pipeline('p')).toMatchObject({ epoch: 2, commitNumber: 1 })
+  // by INSERT, and by COPY
+  for (const how of ['set', 'insert'] as const) {
+    await using world = await createWorld()
+    await using opened = await openSession(world.plainStore(), { t })
+    const { session, models } = opened
+    const group = stagedOf(models, [{ t: rows(3) }], how)
+    const lock = world.lock('t')
+    await lock.taken
+    const writing = session.write(group, () => undefined)
+    await world.blocked(1)
+    await world.query('SELECT pg_terminate_backend(backend_pid) FROM tailrace.pipelines')
+    expect((await writing).end).toBe('lost')
+    await lock.release()
+    expect(await session.resolve()).toEqual({ end: 'notLanded' })
+    expect(await session.write(group, () => undefined)).toEqual({ end: 'landed' })
+    expect(await world.pipeline('p')).toMatchObject({ epoch: 2, commitNumber: 1 })
+  }
 })
 
 test('H62, I10: the socket is destroyed while the backend goes on: its end is waited for, not guessed', async () => {

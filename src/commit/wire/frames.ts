@@ -10,6 +10,9 @@ const [parse, bind, execute, sync, copyData, copyDone] = [0x50, 0x42, 0x45, 0x53
 /** https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": signature, flags, no extension. */
 const copyHeader = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
 
+/** Where a row's number of columns would stand. */
+const endOfRows = -1
+
 /** Bytes of one CopyData, roughly: the server inserts what has come while the rest is on its way. */
 const copyBytes = 64 * 1024
 
@@ -86,21 +89,17 @@ export class Frames {
   copy(sql: string, { count, columns, write }: CopiedRows): void {
     this.statement(sql, [])
     const out = this.#out
-    for (let row = 0; row <= count;) {
+    this.#message(copyData, () => out.bytes(copyHeader))
+    for (let row = 0; row < count;) {
       this.#message(copyData, () => {
         const began = out.length
-        if (row === 0) out.bytes(copyHeader)
         for (; row < count && out.length - began < copyBytes; row++) {
           out.int16(columns)
           write(row, out)
         }
-        // the end of the rows; the loop's, too
-        if (row === count) {
-          out.int16(-1)
-          row++
-        }
       })
     }
+    this.#message(copyData, () => out.int16(endOfRows))
     this.#message(copyDone, () => undefined)
   }
 

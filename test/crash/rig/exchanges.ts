@@ -133,8 +133,8 @@ export function splitAt(messages: readonly Buffer[], point: Point): readonly [Bu
     case 'in the middle of the rows': {
       const rows =
         parses.find((index) => !/tailrace\.|set_config/.test(sqlOf(messages[index]!)!)) ?? parses[1]!
-      // its Bind holds them; or, behind its Execute, what is copied
-      const copied = rows + 3
+      // its Bind holds them; or, behind its Execute and the header, what is copied
+      const copied = rows + 4
       return at(inside(letter(messages[copied]!) === 'd' ? copied : rows + 1))
     }
     case 'before the fence':
